@@ -1,0 +1,147 @@
+"""Careful file operations: what is written appears whole under its name or not at all, and stays.
+
+Linux first, with a fallback where another system lacks the call: cloning (FICLONERANGE), preallocation, and early write-back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Literal
+
+from tranship.errors import InvalidArgument, NoSpace, NotFound, printable
+
+Durability = Literal["full", "process"]  # full: survives a power cut on return; process: survives kill -9
+
+_FICLONERANGE = 0x4020940D  # linux/fs.h
+_NOT_CLONABLE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.ETXTBSY}
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK
+
+
+def open_regular(path: str, *, dir_fd: int | None = None, follow: bool = False) -> int:
+    """Open a regular file for reading and return its descriptor; links, FIFOs and devices are refused.
+
+    O_NONBLOCK keeps a FIFO from hanging the call, and has no effect on regular files.
+    """
+    flags = _READ_FLAGS & ~getattr(os, "O_NOFOLLOW", 0) if follow else _READ_FLAGS
+    try:
+        fd = os.open(path, flags, dir_fd=dir_fd)
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {printable(path)}") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise InvalidArgument(f"{printable(path)} is not a regular file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidArgument(f"{printable(path)} is not a regular file")
+    return fd
+
+
+def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
+    """Make the names in a directory durable: a rename is not, before this."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0), dir_fd=dir_fd)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def replacing(path: str, *, durability: Durability = "full", mode: int = 0o666) -> Iterator[int]:
+    """Give the descriptor of a new file that takes `path`'s place when the block ends well, and vanishes when it does not.
+
+    The new file stands beside the old one under a hidden name until then. An existing file's permissions are kept.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(6)}.part")
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(fd, stat.S_IMODE(os.stat(path).st_mode))
+            yield fd
+            if durability == "full":
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    if durability == "full":
+        fsync_directory(folder or ".")
+
+
+def write_file(path: str, data: bytes, *, durability: Durability = "full", mode: int = 0o666) -> None:
+    """Replace `path` by these bytes, atomically."""
+    with replacing(path, durability=durability, mode=mode) as fd:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+def preallocate(fd: int, size: int) -> None:
+    """Reserve `size` bytes for a file, so that a full disk is found now and writing is cheaper; NoSpace if there are not.
+
+    Only a hint where the system cannot (tmpfs of some kernels, macOS, network file systems).
+    """
+    if size <= 0 or not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"no space for {size} bytes: {os.strerror(error.errno)}", needed=size) from None
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENODEV, errno.EFBIG):
+            raise
+
+
+def clone_range(source: int, offset: int, count: int, destination: int, at: int) -> bool:
+    """Share `count` bytes' blocks between two files of one file system (XFS, btrfs); False where that cannot be.
+
+    Both offsets, and `count` unless the range ends the source, must be multiples of the file system's block (4096 nearly
+    everywhere); the kernel answers EINVAL otherwise, which is False here.
+    """
+    if not sys.platform.startswith("linux") or count <= 0:
+        return False
+    import fcntl
+    import struct
+
+    try:
+        fcntl.ioctl(destination, _FICLONERANGE, struct.pack("=qQQQ", source, offset, count, at))
+    except OSError as error:
+        if error.errno in _NOT_CLONABLE:
+            return False
+        raise
+    return True
+
+
+def free_bytes(path: str) -> int:
+    """Bytes that an ordinary user may still write on the file system of `path`."""
+    usage = os.statvfs(path)
+    return usage.f_bavail * usage.f_frsize
+
+
+@contextlib.contextmanager
+def no_space_as_error(path: str) -> Iterator[None]:
+    """Turn ENOSPC and EDQUOT within the block into NoSpace that names `path` and what is free."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = None
+        with contextlib.suppress(OSError):
+            free = free_bytes(path if os.path.isdir(path) else os.path.dirname(path) or ".")
+        raise NoSpace(
+            f"no space left on the device of {printable(path)} ({free if free is not None else '?'} bytes free)",
+            path=path,
+            free=free,
+        ) from error

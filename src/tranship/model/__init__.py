@@ -1,0 +1,1 @@
+"""The nouns of container images: values only, no I/O, no clock, no environment."""

@@ -1,0 +1,85 @@
+"""JSON from strangers, read so that no two readers can understand it differently.
+
+`loads` refuses other encodings than UTF-8, duplicate keys, NaN and infinities, lone surrogates, bytes after the document,
+and nesting without end. `fields` refuses keys that differ from a known one by case alone: Go's decoder takes `Layers` for
+`layers`. Only the objects that we read the fields of go through it: labels and annotations may hold any key.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from tranship.errors import InvalidArgument, printable
+
+_MAX_DIGITS = 64  # of a number; Python's int() is quadratic in them (CVE-2020-10735)
+
+
+def loads(data: bytes, what: str) -> Any:
+    """Parse `data`; `what` names it in errors. Raises InvalidArgument."""
+    try:
+        text = data.decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{what} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float
+        )
+        if "\\u" in text:  # only an escape can have made half of a surrogate pair
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{what} holds half of a surrogate pair") from None
+    except _Ambiguous as error:
+        raise InvalidArgument(f"{what} is ambiguous: {error}") from None
+    except json.JSONDecodeError as error:
+        raise InvalidArgument(f"{what} is not JSON: {error.msg} at byte {error.pos} of {len(data)}") from None
+    except RecursionError:
+        raise InvalidArgument(f"{what} is nested too deeply") from None
+
+
+def fields(value: Any, known: frozenset[str], where: str) -> dict[str, Any]:
+    """Check that `value` is an object in which no key is a variant by case of a `known` one; return it."""
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"{where}: expected a JSON object, found {type(value).__name__}")
+    if not known.issuperset(value):
+        folded = {key.casefold(): key for key in known}
+        for key in value:
+            meant = folded.get(key.casefold())
+            if meant is not None and meant != key:
+                raise InvalidArgument(f"{where} is ambiguous: key {printable(repr(key))} may be read as {meant!r}")
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    """Encode a document of our own: compact, sorted keys, the same bytes on every machine."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+
+
+class _Ambiguous(ValueError):
+    """A key or number that other parsers may read differently."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add
+        raise _Ambiguous(f"key {printable(repr(twice))} stands there twice")
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _Ambiguous(f"{name} is no JSON number")
+
+
+def _int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise _Ambiguous(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    if len(digits) > _MAX_DIGITS:
+        raise _Ambiguous(f"a number of {len(digits)} digits")
+    return float(digits)

@@ -1,0 +1,1 @@
+"""The engine: plan, move, publish. It knows protocols, never kinds of endpoints."""

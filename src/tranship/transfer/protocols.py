@@ -1,0 +1,209 @@
+"""What the engine asks of an endpoint: four small protocols, and the optional abilities that make a pair fast.
+
+An *endpoint* is a plain frozen value that a user writes down. It opens as a readable Source, a writable Destination, or both.
+Every endpoint is content by descriptor, plus names. The life of a transfer, seen from the two ends:
+
+    with destination.open_destination(run) as dst, source.open_source(run) as src:
+        roots = src.roots()                  # the names and where their graphs begin; documents are read while planning
+        dst.prepare(plan)                    # once, before any write: room, offsets, what cannot work is refused now
+        for each blob, documents last:       # in parallel up to dst.workers
+            dst.has(d) or dst.mount(d, …) or dst.adopt(d, span) or dst.write(blob)
+        dst.publish(plan.roots)              # names become visible, last
+    # leaving a context with an exception abandons the work: nothing half-made stays visible
+
+An ability is a Protocol of one method: have it and implement it, or lack it and do nothing. There is no `supports_x()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from tranship.pump import Reader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tranship.model.descriptor import Descriptor, Root
+    from tranship.transfer.plan import Plan
+    from tranship.transfer.run import Run
+
+
+class Blob(Protocol):
+    """Content at a source that has not been opened yet. Opening may happen again: a retry or a resume does."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What it is; the size is the declared one."""
+        ...
+
+    def open(self, offset: int = 0) -> AbstractContextManager[Reader]:
+        """Open for reading from byte `offset`. NotFound when it is not there."""
+        ...
+
+
+class Source(Protocol):
+    """The readable side of an endpoint."""
+
+    def roots(self) -> Sequence[Root]:
+        """The images here that the endpoint's value selects, in its order; NotFound when a name it gives is absent."""
+        ...
+
+    def blob(self, descriptor: Descriptor) -> Blob:
+        """The blob of a descriptor. No I/O: what is absent is found out on opening it."""
+        ...
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Is it there? A cheap look; a source that cannot know without fetching says True."""
+        ...
+
+
+class Destination(Protocol):
+    """The writable side of an endpoint."""
+
+    @property
+    def workers(self) -> int:
+        """Blobs it can take at once: 1 for a pipe, 4 for a file, the host's limit for a registry."""
+        ...
+
+    def prepare(self, plan: Plan) -> None:
+        """Take notice of everything that will come, once, before any write."""
+        ...
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Is it there already, whole? What it answers True for is not written again."""
+        ...
+
+    def write(self, blob: Blob) -> None:
+        """Read the blob to its end and keep it.
+
+        The engine hands over blobs whose readers raise DigestMismatch or Truncated instead of giving the last chunk of
+        wrong bytes, so a destination never hashes. Nothing is visible before the last byte has come.
+        """
+        ...
+
+    def publish(self, roots: Sequence[Root]) -> None:
+        """Make the names visible, after everything they refer to is there and durable."""
+        ...
+
+
+class Readable(Protocol):
+    """An endpoint that can be a source."""
+
+    kind: ClassVar[str]  # "registry", "archive", …: a word for people and for the names of progress events
+
+    def open_source(self, run: Run) -> AbstractContextManager[Source]:
+        """Open for reading; leaving the context releases everything."""
+        ...
+
+
+class Writable(Protocol):
+    """An endpoint that can be a destination."""
+
+    kind: ClassVar[str]
+
+    def open_destination(self, run: Run) -> AbstractContextManager[Destination]:
+        """Open for writing; leaving the context with an exception abandons what was not published."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------------------- abilities
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """Bytes of an open regular file: `size` bytes at `offset` of descriptor `fd`, valid while the span's context is open.
+
+    trusted  we wrote and verified these bytes and they are unchanged since; other files are always hashed
+    path     where the file itself is the blob and may be linked to
+    owned    the file is scratch of this transfer, already verified: a destination may move `path` away
+    """
+
+    fd: int
+    offset: int
+    size: int
+    trusted: bool = False
+    path: Path | None = None
+    owned: bool = False
+
+
+@runtime_checkable
+class FileBacked(Protocol):
+    """Of a Blob: its bytes are a stretch of a regular file."""
+
+    def span(self) -> AbstractContextManager[FileSpan]:
+        """Open the file; NotFound when the blob is not there."""
+        ...
+
+
+@runtime_checkable
+class AdoptsFiles(Protocol):
+    """Of a Destination: it can take bytes from an open file by clone, link, move or positional copy."""
+
+    def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
+        """Take the bytes, verified by the run's policy, or decline with False. DigestMismatch when they are wrong."""
+        ...
+
+
+@runtime_checkable
+class InRepository(Protocol):
+    """Of a Blob: it lies in a repository of a registry, from which another repository there may mount it."""
+
+    @property
+    def repositories(self) -> Sequence[str]:
+        """`host/path` of each repository known to hold it, best first."""
+        ...
+
+
+@runtime_checkable
+class Mounts(Protocol):
+    """Of a Destination: it can take a blob from another repository of the same registry without moving bytes."""
+
+    def mount(self, descriptor: Descriptor, repository: str) -> bool:
+        """Mount from `host/path`; False when the registry declines or it is another registry."""
+        ...
+
+
+@runtime_checkable
+class KnowsRepositories(Protocol):
+    """Of a Destination: it keeps the note from which registry repository a blob came (`distribution.source` labels)."""
+
+    def came_from(self, descriptor: Descriptor, repository: str) -> None:
+        """Note that `host/path` holds this blob."""
+        ...
+
+
+@runtime_checkable
+class PromisesClosure(Protocol):
+    """Of a Destination: what it has is complete, so nothing below a present root needs a look."""
+
+    def has_closure(self, root: Descriptor) -> bool:
+        """Is the root there with everything below it, and will it stay until `publish`?"""
+        ...
+
+
+@runtime_checkable
+class HasScratch(Protocol):
+    """Of a Destination: a folder on its own file system, for bytes that arrive before it is known what they are."""
+
+    def scratch(self) -> Path:
+        """The folder; files put there are removed by whoever puts them, and after a crash by the destination."""
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """Of a Destination: it checks digests itself (a registry must), so trusted bytes need no hash of ours."""
+
+    verifies: ClassVar[bool]
+
+
+@runtime_checkable
+class ListsReferrers(Protocol):
+    """Of a Source: it can list the manifests that name another as their subject (signatures, SBOMs)."""
+
+    def referrers(self, subject: Descriptor, artifact_type: str | None = None) -> Sequence[Descriptor]:
+        """Descriptors of the referrers, in order of their digests."""
+        ...
