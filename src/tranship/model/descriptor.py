@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from tranship.errors import InvalidArgument, InvalidReference, printable
@@ -13,7 +12,6 @@ from tranship.model.digest import Digest
 from tranship.model.platform import Platform
 
 MAX_SIZE = (1 << 63) - 1  # bytes; Go's int64
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _OWN_KEYS = frozenset({"mediaType", "digest", "size", "platform", "annotations"})
 _KNOWN_KEYS = _OWN_KEYS | {"urls", "data", "artifactType"}
 
@@ -30,8 +28,8 @@ class Descriptor:
     digest: Digest
     size: int  # bytes
     platform: Platform | None = None
-    annotations: Mapping[str, str] = field(default=_NOTHING, hash=False)
-    extra: Mapping[str, Any] = field(default=_NOTHING, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> Descriptor:
@@ -53,7 +51,7 @@ class Descriptor:
             size=size,
             platform=Platform.from_json(platform, where) if platform is not None else None,
             annotations=string_map(value.get("annotations"), f"{where}: annotations"),
-            extra={k: v for k, v in value.items() if k not in _OWN_KEYS} or _NOTHING,
+            extra={k: v for k, v in value.items() if k not in _OWN_KEYS},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +66,7 @@ class Descriptor:
     def annotated(self, annotations: Mapping[str, str | None]) -> Descriptor:
         """The same pointer with these annotations set; None removes one."""
         merged = {**self.annotations, **annotations}
-        return replace(self, annotations={k: v for k, v in merged.items() if v is not None} or _NOTHING)
+        return replace(self, annotations={k: v for k, v in merged.items() if v is not None})
 
     @property
     def plain(self) -> Descriptor:
@@ -109,16 +107,20 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A starting point of a graph, and the name by which an endpoint knows it (None: it has none)."""
+    """A starting point of a graph, and the name by which an endpoint knows it (None: it has none).
+
+    `subject` is set where the root takes part only because it refers to that object (a signature, an SBOM).
+    """
 
     descriptor: Descriptor
     name: str | None = None
+    subject: Digest | None = None
 
 
 def string_map(value: Any, where: str) -> Mapping[str, str]:
     """Read a JSON object of strings; null counts as empty, as Go writes it."""
     if value is None:
-        return _NOTHING
+        return {}
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
         raise InvalidArgument(f"{where} must be an object of strings")
-    return value or _NOTHING
+    return value
