@@ -11,10 +11,12 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tranship.errors import InvalidArgument, NoSpace, NotFound, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Durability = Literal["full", "process"]  # full: survives a power cut on return; process: survives kill -9
 

@@ -27,7 +27,7 @@ Advance = Callable[[int], None]  # told how many bytes have just passed; may rai
 class Reader(Protocol):
     """A stream of bytes: fills as much of the buffer as it can and returns the count; 0 is the end."""
 
-    def readinto(self, buffer: memoryview, /) -> int | None: ...  # noqa: D102  # the class says it
+    def readinto(self, buffer: memoryview, /) -> int | None: ...  # the class says it
 
 
 def buffer() -> memoryview:

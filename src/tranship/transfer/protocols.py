@@ -16,17 +16,16 @@ An ability is a Protocol of one method: have it and implement it, or lack it and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from tranship.pump import Reader
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tranship.model.descriptor import Descriptor, Root
+    from tranship.pump import Reader
     from tranship.transfer.plan import Plan
     from tranship.transfer.run import Run
 
@@ -84,8 +83,8 @@ class Destination(Protocol):
         """
         ...
 
-    def publish(self, roots: Sequence[Root]) -> None:
-        """Make the names visible, after everything they refer to is there and durable."""
+    def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
+        """Make the names visible, after everything they refer to is there and durable; return them as they are there."""
         ...
 
 
@@ -177,10 +176,35 @@ class KnowsRepositories(Protocol):
 
 @runtime_checkable
 class PromisesClosure(Protocol):
-    """Of a Destination: what it has is complete, so nothing below a present root needs a look."""
+    """Of a Destination: it may hold a whole root already, name and all, so that nothing needs a look or a request."""
 
-    def has_closure(self, root: Descriptor) -> bool:
-        """Is the root there with everything below it, and will it stay until `publish`?"""
+    def has_closure(self, root: Root) -> bool:
+        """Is the root there under its name, with everything below it?"""
+        ...
+
+
+@runtime_checkable
+class HoldsDocuments(Protocol):
+    """Of a Destination: it can show documents that it holds, so that planning does not fetch them from the source."""
+
+    def document(self, descriptor: Descriptor) -> bytes | None:
+        """The bytes of a manifest or index, or None when it is not there; it will stay until `publish`."""
+        ...
+
+
+@runtime_checkable
+class NeedsClosure(Protocol):
+    """Of a Destination: it refuses an index of which a child is absent (a registry), so such an index never gets there."""
+
+    needs_closure: ClassVar[bool]
+
+
+@runtime_checkable
+class Sequential(Protocol):
+    """Of a Destination: it takes everything, documents too, one after another in an order of its own (a pipe)."""
+
+    def sequence(self) -> Sequence[Descriptor]:
+        """The order, known after `prepare`."""
         ...
 
 

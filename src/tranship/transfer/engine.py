@@ -1,0 +1,278 @@
+"""transfer(): the one operation. Plan, move, publish."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tranship.errors import Cancelled, TranshipError
+from tranship.transfer.plan import Partial, Plan, make_plan
+from tranship.transfer.progress import Outcome, Progress, Reporter, Stage, key
+from tranship.transfer.protocols import HasScratch, HoldsDocuments, NeedsClosure, PromisesClosure, Sequential
+from tranship.transfer.routes import ROUTES, Route, note_origin
+from tranship.transfer.run import CancelToken, Limits, Run, Verification
+from tranship.transfer.selection import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from tranship.model.descriptor import Descriptor, Root
+    from tranship.pump import Reader
+    from tranship.transfer.protocols import Blob, Destination, Readable, Source, Writable
+
+    MoveOne = Callable[[Descriptor], "tuple[Descriptor, Outcome]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a transfer did.
+
+    roots    the images as they are named at the destination
+    counts   objects by outcome;  sizes: their bytes by outcome
+    partial  indexes that arrived with some of their platforms only
+    seconds  wall time of the whole
+    """
+
+    roots: tuple[Root, ...]
+    counts: Mapping[Outcome, int]
+    sizes: Mapping[Outcome, int]
+    partial: tuple[Partial, ...]
+    seconds: float
+
+    @property
+    def bytes(self) -> int:
+        """Everything that the images consist of, in bytes."""
+        return sum(self.sizes.values())
+
+    @property
+    def moved(self) -> int:
+        """Bytes that had to move: adopted or copied."""
+        return self.sizes.get(Outcome.ADOPTED, 0) + self.sizes.get(Outcome.COPIED, 0)
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second, of everything."""
+        return self.bytes / self.seconds if self.seconds else 0.0
+
+
+def transfer(
+    source: Readable,
+    destination: Writable,
+    *,
+    selection: Selection | None = None,
+    reporter: Reporter | None = None,
+    limits: Limits | None = None,
+    verification: Verification = "parallel",
+    cancel: CancelToken | None = None,
+) -> Summary:
+    """Move images from `source` to `destination`, whole and verified, or raise and leave nothing half-made visible.
+
+    Leaves first, documents after, children before parents, names last: nothing ever refers to what is not there. What an
+    interrupted transfer has moved stays at the destination unreferenced, and the next run finds it present.
+
+    Raises a TranshipError: NotFound (which object, at which end), DigestMismatch, Truncated, NoSpace, Cancelled, …
+    """
+    started = time.monotonic()
+    run = Run(
+        source=source.kind,
+        destination=destination.kind,
+        reporter=reporter,
+        limits=limits,
+        verification=verification,
+        cancel=cancel,
+    )
+    with (
+        run.reporting(f"{source} → {destination}"),
+        destination.open_destination(run) as dst,
+        _opened_source(source, dst, run) as src,
+    ):
+        todo = _plan(src, dst, selection or Selection(), run)
+        run.report(Progress(stage=Stage.PLANNED, event="planned", total=todo.bytes))
+        dst.prepare(todo)
+        outcomes = _Mover(todo, src, dst, run).move()
+        run.check()
+        roots = tuple(dst.publish(todo.roots)) + todo.complete
+        for root in roots:
+            run.report(
+                Progress(
+                    stage=Stage.IMAGE,
+                    event="saved",
+                    name=root.name or root.descriptor.digest,
+                    descriptor=root.descriptor,
+                )
+            )
+    return _summary(roots, outcomes, todo, time.monotonic() - started)
+
+
+def plan(
+    source: Readable,
+    destination: Writable,
+    *,
+    selection: Selection | None = None,
+    reporter: Reporter | None = None,
+    limits: Limits | None = None,
+) -> Plan:
+    """What `transfer` would do, with what the destination holds already; nothing is written."""
+    run = Run(source=source.kind, destination=destination.kind, reporter=reporter, limits=limits)
+    with destination.open_destination(run) as dst, _opened_source(source, dst, run) as src:
+        todo = _plan(src, dst, selection or Selection(), run)
+        everything = (*todo.documents, *todo.blobs)
+        return replace(todo, present=frozenset(d.digest for d in everything if dst.has(d)))
+
+
+def _opened_source(source: Readable, dst: Destination, run: Run) -> AbstractContextManager[Source]:
+    if isinstance(dst, HasScratch):
+        run.scratch_folder = dst.scratch()
+    return source.open_source(run)
+
+
+def _plan(src: Source, dst: Destination, selection: Selection, run: Run) -> Plan:
+    roots = src.roots()
+    complete: list[Root] = []
+    if isinstance(dst, PromisesClosure) and selection.referrers is None and not selection.index:
+        complete = [root for root in roots if dst.has_closure(root)]
+    rest = [root for root in roots if root not in complete] if complete else roots
+    return make_plan(
+        rest,
+        src,
+        selection,
+        run,
+        needs_closure=isinstance(dst, NeedsClosure) and dst.needs_closure,
+        held=dst.document if isinstance(dst, HoldsDocuments) else None,
+        complete=complete,
+    )
+
+
+class _Mover:
+    """Moves the objects of one plan and collects how each got there."""
+
+    def __init__(self, plan: Plan, src: Source, dst: Destination, run: Run, routes: Sequence[Route] = ROUTES) -> None:
+        self._plan = plan
+        self._src = src
+        self._dst = dst
+        self._run = run
+        self._routes = routes
+
+    def move(self) -> list[tuple[Descriptor, Outcome]]:
+        """Leaves in parallel, then the documents wave by wave; or one after another where the destination is a pipe."""
+        if isinstance(self._dst, Sequential):
+            return [self._move_one(d) for d in self._dst.sequence()]
+        outcomes = self._move_all(self._plan.blobs)
+        for wave in self._plan.waves:
+            outcomes += self._move_all(wave)
+        return outcomes
+
+    def _move_all(self, descriptors: Sequence[Descriptor]) -> list[tuple[Descriptor, Outcome]]:
+        workers = min(self._run.limits.jobs or self._dst.workers, self._dst.workers, len(descriptors))
+        if workers <= 1:
+            return [self._move_one(d) for d in descriptors]
+        return _in_parallel(self._move_one, descriptors, workers, self._run)
+
+    def _move_one(self, descriptor: Descriptor) -> tuple[Descriptor, Outcome]:
+        self._run.check()
+        blob = self._blob(descriptor)
+        meter = self._run.meter(descriptor, self._parents(descriptor))
+        try:
+            outcome = self._try_routes(blob)
+            note_origin(blob, self._dst)
+        except TranshipError as error:
+            if not isinstance(error, Cancelled):
+                error.add_note(f"while moving {descriptor} ({meter.done} of {descriptor.size} bytes)")
+                error.descriptor = error.descriptor or descriptor
+            raise
+        meter.done = descriptor.size
+        meter.tell("already exists" if outcome is Outcome.PRESENT else "complete", outcome)
+        self._run.forget(descriptor)
+        return descriptor, outcome
+
+    def _try_routes(self, blob: Blob) -> Outcome:
+        for route in self._routes:
+            outcome = route(blob, self._dst, self._run)
+            if outcome is not None:
+                return outcome
+        raise RuntimeError("no route took the blob; the last one must")
+
+    def _blob(self, descriptor: Descriptor) -> Blob:
+        node = self._plan.nodes.get(descriptor.digest)
+        if node is not None and node.raw is not None:
+            return MemoryBlob(descriptor, node.raw)
+        return self._src.blob(descriptor)
+
+    def _parents(self, descriptor: Descriptor) -> tuple[str, ...]:
+        parent = self._plan.parents.get(descriptor.digest)
+        if parent is not None:
+            return (key(self._plan.nodes[parent].descriptor),)
+        return tuple(r.name for r in self._plan.roots if r.descriptor.digest == descriptor.digest and r.name)
+
+
+class MemoryBlob:
+    """A document whose bytes are at hand."""
+
+    __slots__ = ("_raw", "descriptor")
+
+    def __init__(self, descriptor: Descriptor, raw: bytes) -> None:
+        self.descriptor = descriptor
+        self._raw = raw
+
+    def open(self, offset: int = 0) -> AbstractContextManager[Reader]:
+        """Open the bytes in memory."""
+        import io
+
+        reader = io.BytesIO(self._raw)
+        reader.seek(offset)
+        return reader
+
+
+def _in_parallel(
+    function: MoveOne, descriptors: Sequence[Descriptor], workers: int, run: Run
+) -> list[tuple[Descriptor, Outcome]]:
+    """Run `function` over the descriptors in threads; on a failure stop them all and raise its first cause.
+
+    Threads of our own rather than an executor's: a queue of futures cannot be stopped in the middle of its items, and a
+    Ctrl-C in the main thread must reach the workers before it is waited for.
+    """
+    queue: Iterator[Descriptor] = iter(descriptors)
+    outcomes: list[tuple[Descriptor, Outcome]] = []
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        while not failures:
+            with lock:
+                descriptor = next(queue, None)
+            if descriptor is None:
+                return
+            try:
+                outcomes.append(function(descriptor))
+            except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, whatever it is
+                failures.append(error)
+                run.give_up()
+
+    threads = [threading.Thread(target=work, name=f"tranship-{n}", daemon=True) for n in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        run.give_up()
+        for thread in threads:
+            thread.join()
+        raise
+    if failures:
+        raise next((e for e in failures if not isinstance(e, Cancelled)), failures[0])
+    return outcomes
+
+
+def _summary(
+    roots: tuple[Root, ...], outcomes: Iterable[tuple[Descriptor, Outcome]], todo: Plan, seconds: float
+) -> Summary:
+    counts: dict[Outcome, int] = {}
+    sizes: dict[Outcome, int] = {}
+    for descriptor, outcome in outcomes:
+        counts[outcome] = counts.get(outcome, 0) + 1
+        sizes[outcome] = sizes.get(outcome, 0) + descriptor.size
+    return Summary(roots=roots, counts=counts, sizes=sizes, partial=todo.partial, seconds=seconds)

@@ -1,0 +1,437 @@
+"""The plan of a transfer: everything that will move, known before the first byte does.
+
+Only documents (and, to check a platform, a config) are read here, level by level from the roots down, each once. Then every
+edge is settled from the leaves up: which children take part, which the source lacks, and what becomes of an index of which
+some do not. A plan holds no bytes but those of documents, up to a budget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from tranship.errors import Internal, InvalidArgument, NotFound, PolicyRefused, printable
+from tranship.model import mediatypes, strict_json
+from tranship.model.descriptor import Descriptor, Root
+from tranship.model.digest import Digest
+from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Index, Manifest, parse
+from tranship.model.platform import Platform
+from tranship.pump import read_exactly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tranship.transfer.protocols import Source
+    from tranship.transfer.run import Run
+    from tranship.transfer.selection import Selection
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_DESCRIPTORS = 10_000  # below one root, on average; the largest images have some hundreds
+MAX_CONFIG = 4_194_304  # bytes; as containers/image reads
+DOCUMENTS_KEPT = 16 * 1024 * 1024  # bytes of documents held in memory from planning to writing; others are read again
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A document of the plan: what it is, the edges that take part, and its bytes while the budget lasted."""
+
+    descriptor: Descriptor
+    selected: tuple[Descriptor, ...]
+    children: int  # edges of the document, selected or not
+    raw: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """An index of which not every child takes part: `selected` of `total` platforms."""
+
+    root: Root
+    selected: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What moves.
+
+    roots    what will be published
+    nodes    the documents, by digest
+    waves    the documents again: those of one wave need only blobs and earlier waves
+    blobs    configs and layers, each digest once, the largest first
+    parents  of each object the digest that first named it
+    partial  the indexes that arrive incomplete
+    complete roots that the destination holds already, name and all
+    present  of a dry run: what the destination holds already
+    """
+
+    roots: tuple[Root, ...]
+    nodes: Mapping[Digest, Node]
+    waves: tuple[tuple[Descriptor, ...], ...]
+    blobs: tuple[Descriptor, ...]
+    parents: Mapping[Digest, Digest] = field(default_factory=dict)
+    partial: tuple[Partial, ...] = ()
+    complete: tuple[Root, ...] = ()
+    present: frozenset[Digest] = frozenset()
+
+    @property
+    def documents(self) -> tuple[Descriptor, ...]:
+        """All documents, children before parents."""
+        return tuple(d for wave in self.waves for d in wave)
+
+    @property
+    def bytes(self) -> int:
+        """The size of everything that takes part, in bytes."""
+        return sum(d.size for d in self.blobs) + sum(n.descriptor.size for n in self.nodes.values())
+
+    @property
+    def bytes_to_move(self) -> int:
+        """Of a dry run: the bytes that the destination lacks."""
+        everything = (*self.blobs, *(n.descriptor for n in self.nodes.values()))
+        return sum(d.size for d in everything if d.digest not in self.present)
+
+
+def make_plan(
+    roots: Sequence[Root],
+    source: Source,
+    selection: Selection,
+    run: Run,
+    *,
+    needs_closure: bool = False,
+    held: Callable[[Descriptor], bytes | None] | None = None,
+    complete: Sequence[Root] = (),
+) -> Plan:
+    """Plan the transfer of `roots`.
+
+    needs_closure  the destination refuses an index with absent children
+    held           documents that the destination can show, so that they are not fetched
+    complete       further roots, which the destination holds whole and which only stand in the plan
+
+    Raises NotFound for what is demanded and absent, PolicyRefused for an index that the destination cannot take partially.
+    """
+    planner = _Planner(source, selection, run, held)
+    planner.read(roots)
+    referrers = planner.read_referrers(roots) if selection.referrers is not None else []
+    settled: list[Root] = []
+    partial: list[Partial] = []
+    for root in (*roots, *referrers):
+        planner.settle(root)
+        kept, part = planner.fate(root, needs_closure=needs_closure)
+        settled.append(kept)
+        if part is not None:
+            partial.append(part)
+    nodes, waves, blobs, parents = planner.collect(settled)
+    return Plan(
+        roots=tuple(settled),
+        nodes=nodes,
+        waves=waves,
+        blobs=blobs,
+        parents=parents,
+        partial=tuple(partial),
+        complete=tuple(complete),
+    )
+
+
+class _Planner:
+    def __init__(
+        self, source: Source, selection: Selection, run: Run, held: Callable[[Descriptor], bytes | None] | None
+    ) -> None:
+        self._source = source
+        self._selection = selection
+        self._run = run
+        self._held = held
+        self._budget = DOCUMENTS_KEPT
+        self._seen = 0  # edges read
+        self._most = 0  # edges allowed
+        self._documents: dict[Digest, Manifest | Index | None] = {}  # None: the source lacks it
+        self._raw: dict[Digest, bytes] = {}
+        self._nodes: dict[Digest, Node | None] = {}  # None: does not take part
+
+    # ---------------------------------------------------------------------------------------------------------- reading
+
+    def read(self, roots: Sequence[Root]) -> None:
+        """Read the documents below the roots, one level at a time, in parallel where the source gains by it."""
+        level = _unique(r.descriptor for r in roots if r.descriptor.is_document)
+        self._most += MAX_DESCRIPTORS * len(roots)
+        for root in roots:
+            if not root.descriptor.is_document:
+                raise InvalidArgument(
+                    f"{_called(root)} is a {printable(root.descriptor.media_type)!r}, neither a manifest nor an index"
+                )
+        for _ in range(MAX_DEPTH + 1):
+            wanted = [d for d in level if d.digest not in self._documents]
+            if not wanted:
+                return
+            found = _map(self._load, wanted, getattr(self._source, "readers", 1))
+            self._documents.update(zip((d.digest for d in wanted), found, strict=True))
+            self._seen += sum(len(document.children) for document in found if document is not None)
+            if self._seen > self._most:
+                raise InvalidArgument(f"the images have more than {self._most} objects below them")
+            level = _unique(
+                child
+                for document in found
+                if isinstance(document, Index)
+                for child in self._children(document)
+                if child.is_document
+            )
+        raise InvalidArgument(f"indexes are nested more than {MAX_DEPTH} deep")
+
+    def _load(self, descriptor: Descriptor) -> Manifest | Index | None:
+        self._run.check()
+        if descriptor.size > MAX_DOCUMENT:
+            raise InvalidArgument(f"{descriptor} has {descriptor.size} bytes; at most {MAX_DOCUMENT} are read")
+        raw = self._held(descriptor) if self._held is not None else None
+        if raw is None:
+            try:
+                raw = read_all(self._source, descriptor)
+            except NotFound:
+                return None
+        document = parse(raw, descriptor)
+        if self._budget >= len(raw):
+            self._budget -= len(raw)
+            self._raw[descriptor.digest] = raw
+        return replace(document, raw=b"")
+
+    def read_referrers(self, roots: Sequence[Root]) -> list[Root]:
+        """Find and read what refers to any manifest that takes part; referrers of referrers too."""
+        found: dict[Digest, Root] = {}
+        asked: set[Digest] = set()
+        subjects = [d for d in self._documents if self._documents[d] is not None]
+        lister = getattr(self._source, "referrers", None)
+        if lister is None:
+            return []
+        for _ in range(MAX_DEPTH):
+            fresh: list[Root] = []
+            for subject in subjects:
+                document = self._documents.get(subject)
+                if document is None or subject in asked:
+                    continue
+                asked.add(subject)
+                for descriptor in lister(document.descriptor, self._selection.referrers or None):
+                    if descriptor.digest not in found and descriptor.is_document:
+                        fresh.append(Root(descriptor, None, subject))
+                        found[descriptor.digest] = fresh[-1]
+            if not fresh:
+                break
+            self.read(fresh)
+            subjects = [r.descriptor.digest for r in fresh]
+        named = {r.descriptor.digest for r in roots}
+        return [found[d] for d in sorted(found) if d not in named]
+
+    # --------------------------------------------------------------------------------------------------------- settling
+
+    def settle(self, root: Root) -> None:
+        """Decide which edges below a root take part; raise for what is demanded and absent."""
+        document = self._documents.get(root.descriptor.digest)
+        if document is None:
+            raise NotFound(
+                f"{root.descriptor} of {_called(root)} is not there", descriptor=root.descriptor, side="source"
+            )
+        if isinstance(document, Manifest) and self._selection.filters and root.subject is None:
+            self._check_platform(root, document)
+        node = self._settle(root.descriptor, demanded=True)
+        if node is None or (isinstance(document, Index) and document.manifests and not node.selected):
+            raise NotFound(self._nothing_left(root, document), descriptor=root.descriptor, side="source")
+
+    def _settle(self, descriptor: Descriptor, *, demanded: bool) -> Node | None:
+        """The node of a document; None when the source lacks part of it and nobody demands it."""
+        known = self._nodes.get(descriptor.digest)
+        if known is not None or (descriptor.digest in self._nodes and not demanded):
+            return known
+        document = self._documents.get(descriptor.digest)
+        if document is None:
+            if demanded and not self._selection.skip_missing:
+                raise NotFound(f"{descriptor} is not there", descriptor=descriptor, side="source")
+            node = None
+        elif isinstance(document, Index):
+            node = self._settle_index(document)
+        else:
+            node = self._settle_manifest(document, demanded=demanded)
+        self._nodes[descriptor.digest] = node
+        return node
+
+    def _settle_index(self, index: Index) -> Node:
+        demanding = self._selection.filters or self._selection.all_platforms
+        selected = []
+        for child in self._children(index):
+            if child.is_document:
+                wanted = demanding and self._selection.matches(child.platform)
+                if self._settle(child, demanded=wanted) is not None:
+                    selected.append(child)
+            elif self._source.has(child):
+                selected.append(child)
+            elif demanding and not self._selection.skip_missing:
+                raise NotFound(f"{child} of {index.descriptor} is not there", descriptor=child, side="source")
+        return Node(index.descriptor, tuple(selected), len(index.manifests), self._raw.get(index.descriptor.digest))
+
+    def _settle_manifest(self, manifest: Manifest, *, demanded: bool) -> Node | None:
+        selected = []
+        for child in self._leaves(manifest):
+            if self._source.has(child):
+                selected.append(child)
+            elif mediatypes.is_non_distributable(child.media_type):
+                continue  # rarely held by anyone but its owner; the manifest still lists it
+            elif not self._selection.skip_missing:
+                if not demanded:
+                    return None
+                raise NotFound(f"{child} of {manifest.descriptor} is not there", descriptor=child, side="source")
+        descriptor = manifest.descriptor
+        return Node(descriptor, tuple(selected), len(manifest.children), self._raw.get(descriptor.digest))
+
+    def _children(self, index: Index) -> Sequence[Descriptor]:
+        return index.manifests if self._selection.all_metadata else self._selection.successors(index)
+
+    def _leaves(self, manifest: Manifest) -> Sequence[Descriptor]:
+        leaves = self._selection.leaves(manifest)
+        if self._selection.all_metadata and not self._selection.matches(manifest.descriptor.platform):
+            return [d for d in leaves if not mediatypes.is_layer(d.media_type)]
+        return leaves
+
+    def _check_platform(self, root: Root, manifest: Manifest) -> None:
+        """A lone manifest says its platform in its config, which is read for it."""
+        platform = root.descriptor.platform
+        config = manifest.config
+        if platform is None and config is not None and config.media_type in mediatypes.CONFIGS:
+            if config.size > MAX_CONFIG:
+                raise InvalidArgument(f"{config} has {config.size} bytes; at most {MAX_CONFIG} are read")
+            value = strict_json.loads(read_all(self._source, config), str(config))
+            platform = Platform.from_json(value, str(config))
+        if not self._selection.matches(platform):
+            raise NotFound(
+                f"{_called(root)} is an image for {platform}, and {self._wish()} was asked for",
+                descriptor=root.descriptor,
+                side="source",
+                hint=f"select --platform {platform}, or none",
+            )
+
+    def _nothing_left(self, root: Root, document: Manifest | Index) -> str:
+        offered = sorted({str(d.platform) for d in document.children if d.platform is not None})
+        what = (
+            f"no manifest of {_called(root)} matches {self._wish()}"
+            if self._selection.filters
+            else (f"no image of {_called(root)} is complete at the source")
+        )
+        return f"{what}; the index names {', '.join(map(printable, offered[:12])) or 'no platforms'}"
+
+    def _wish(self) -> str:
+        return ", ".join(map(str, self._selection.platforms)) or "the platform"
+
+    # ------------------------------------------------------------------------------------------------------------- fate
+
+    def fate(self, root: Root, *, needs_closure: bool) -> tuple[Root, Partial | None]:
+        """What becomes of a root of which not every child takes part (the table is in docs/platforms.md)."""
+        node = self._nodes[root.descriptor.digest]
+        document = self._documents[root.descriptor.digest]
+        if node is None or not isinstance(document, Index):
+            return root, None
+        wish = self._selection.index
+        count = len(node.selected)
+        if wish == "single" or (wish is None and needs_closure and count < node.children and count == 1):
+            if count != 1:
+                raise InvalidArgument(
+                    f"the index of {_called(root)} cannot become a single manifest: {count} of them take part",
+                    hint="select one with --platform",
+                )
+            self._run.notice(f"{_called(root)}: the manifest of {node.selected[0].platform} takes the index's place")
+            return self._single(root, node.selected[0]), None
+        if self._is_whole(node):
+            return root, None
+        if wish == "rewrite":
+            rewritten = self._rewritten(root, node, document)
+            self._run.notice(
+                f"{_called(root)}: a new index of {count} of {node.children} platforms has digest {rewritten.descriptor.digest}"
+            )
+            return rewritten, None
+        if needs_closure:
+            raise PolicyRefused(
+                f"{count} of {node.children} platforms of {_called(root)} take part, and a registry refuses an index "
+                f"with absent children",
+                hint="--index rewrite makes an index of those, --index single takes one, --all-platforms demands all",
+            )
+        return root, Partial(root, count, node.children)
+
+    def _is_whole(self, node: Node) -> bool:
+        if len(node.selected) < node.children:
+            return False
+        below = (self._nodes.get(d.digest) for d in node.selected if d.is_index)
+        return all(n is not None and self._is_whole(n) for n in below)
+
+    def _single(self, root: Root, manifest: Descriptor) -> Root:
+        kept = {**root.descriptor.annotations, **manifest.annotations}
+        return replace(root, descriptor=replace(manifest, annotations=kept))
+
+    def _rewritten(self, root: Root, node: Node, index: Index) -> Root:
+        raw = node.raw if node.raw is not None else read_all(self._source, index.descriptor)
+        value = strict_json.loads(raw, str(index.descriptor))
+        value["manifests"] = [d.to_json() for d in node.selected]
+        fresh = strict_json.dumps(value)
+        descriptor = replace(root.descriptor, digest=Digest.of(fresh), size=len(fresh))
+        self._nodes[descriptor.digest] = Node(descriptor, node.selected, len(node.selected), fresh)
+        self._raw[descriptor.digest] = fresh
+        return replace(root, descriptor=descriptor)
+
+    # ------------------------------------------------------------------------------------------------------- collecting
+
+    def collect(
+        self, roots: Sequence[Root]
+    ) -> tuple[dict[Digest, Node], tuple[tuple[Descriptor, ...], ...], tuple[Descriptor, ...], dict[Digest, Digest]]:
+        """Gather what the settled roots reach: documents by height above the leaves, blobs once each."""
+        nodes: dict[Digest, Node] = {}
+        heights: dict[Digest, int] = {}
+        blobs: dict[Digest, Descriptor] = {}
+        parents: dict[Digest, Digest] = {}
+
+        def visit(digest: Digest) -> int:  # recursion is bounded by MAX_DEPTH
+            if digest in heights:
+                return heights[digest]
+            node = self._nodes[digest]
+            if node is None:
+                raise Internal(f"the plan reaches {digest}, which takes no part")
+            height = 0
+            for child in node.selected:
+                parents.setdefault(child.digest, digest)
+                if child.is_document:
+                    height = max(height, visit(child.digest) + 1)
+                else:
+                    known = blobs.setdefault(child.digest, child)
+                    if known.size != child.size:
+                        raise InvalidArgument(
+                            f"{child} has {known.size} bytes in one document and {child.size} in another"
+                        )
+            nodes[digest] = node
+            heights[digest] = height
+            return height
+
+        for root in roots:
+            visit(root.descriptor.digest)
+        waves: list[list[Descriptor]] = [[] for _ in range(max(heights.values(), default=-1) + 1)]
+        for digest, height in heights.items():
+            waves[height].append(nodes[digest].descriptor)
+        largest_first = sorted(blobs.values(), key=lambda d: (-d.size, d.digest))
+        return nodes, tuple(map(tuple, waves)), tuple(largest_first), parents
+
+
+def read_all(source: Source, descriptor: Descriptor) -> bytes:
+    """Read a small blob into memory; the caller has bounded its size, and checks its digest where that matters."""
+    data = bytearray(descriptor.size)
+    with source.blob(descriptor).open() as reader:
+        count = read_exactly(reader, memoryview(data))
+    return bytes(data[:count])
+
+
+def _called(root: Root) -> str:
+    return printable(root.name) if root.name else root.descriptor.digest.short
+
+
+def _unique(descriptors: Iterable[Descriptor]) -> list[Descriptor]:
+    return list({d.digest: d for d in descriptors}.values())
+
+
+def _map(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
+    if workers <= 1 or len(items) <= 1:
+        return [function(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(workers, len(items))) as pool:
+        return list(pool.map(function, items))

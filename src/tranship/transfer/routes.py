@@ -1,0 +1,59 @@
+"""How one blob gets to its destination: a ladder of attempts, the cheapest first. The last one always works.
+
+A route changes the cost of a transfer and never its content; a property test says so for every subset of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tranship.transfer.progress import Outcome
+from tranship.transfer.protocols import AdoptsFiles, FileBacked, InRepository, KnowsRepositories, Mounts, Verifies
+from tranship.transfer.verify import CheckedBlob
+
+if TYPE_CHECKING:
+    from tranship.transfer.protocols import Blob, Destination
+    from tranship.transfer.run import Run
+
+Route = Callable[["Blob", "Destination", "Run"], Outcome | None]  # None: declined, try the next
+
+
+def present(blob: Blob, destination: Destination, _run: Run) -> Outcome | None:
+    """It is there already."""
+    return Outcome.PRESENT if destination.has(blob.descriptor) else None
+
+
+def mount(blob: Blob, destination: Destination, _run: Run) -> Outcome | None:
+    """The destination's registry has it in another repository. No bytes move."""
+    if isinstance(destination, Mounts) and isinstance(blob, InRepository):
+        for repository in blob.repositories:
+            if destination.mount(blob.descriptor, repository):
+                return Outcome.MOUNTED
+    return None
+
+
+def adopt(blob: Blob, destination: Destination, _run: Run) -> Outcome | None:
+    """The bytes are in a file here: the destination clones, links, moves or copies them by position."""
+    if isinstance(destination, AdoptsFiles) and isinstance(blob, FileBacked):
+        with blob.span() as span:
+            if destination.adopt(blob.descriptor, span):
+                return Outcome.ADOPTED
+    return None
+
+
+def stream(blob: Blob, destination: Destination, run: Run) -> Outcome | None:
+    """Read at the one end, write at the other, hashing what passes."""
+    hashed = not (isinstance(destination, Verifies) and run.verification != "strict" and isinstance(blob, FileBacked))
+    destination.write(CheckedBlob(blob, run.meter(blob.descriptor), hashed=hashed))
+    return Outcome.COPIED
+
+
+ROUTES: tuple[Route, ...] = (present, mount, adopt, stream)
+
+
+def note_origin(blob: Blob, destination: Destination) -> None:
+    """Let a destination that keeps such notes know from which repository a blob came."""
+    if isinstance(destination, KnowsRepositories) and isinstance(blob, InRepository):
+        for repository in blob.repositories:
+            destination.came_from(blob.descriptor, repository)

@@ -1,0 +1,82 @@
+"""Which children of a graph take part in a transfer. The only reader of `platforms` on the way of a transfer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tranship.errors import InvalidArgument
+from tranship.model import mediatypes
+from tranship.model.platform import Matcher, ordered
+from tranship.model.platform import all_platforms as everything
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tranship.model.descriptor import Descriptor
+    from tranship.model.manifest import Index, Manifest
+    from tranship.model.platform import Platform
+
+IndexFate = Literal["keep", "single", "rewrite"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What of the source's images takes part. The default: every platform that the source holds.
+
+    platforms               take these platforms of an index; an image without one of them is an error
+    all_platforms           demand every platform that an index names; an absent one is an error
+    matcher                 in place of `platforms`: a ranking of its own (containerd's defaults need one)
+    index                   what becomes of an index of which not every child takes part: keep it as it is, make the single
+                            selected manifest the root, or rewrite it (its digest changes). None: what the destination needs
+    skip_non_distributable  leave out layers that may not be redistributed; manifests still list them
+    referrers               take signatures, SBOMs and other referrers along: "" any, or one artifact type; None: leave them
+    skip_missing            leave out what the source lacks instead of refusing
+    manifest_limit          at most so many manifests of an index, best platforms first; 0: no limit
+    all_metadata            take manifests and configs of the other platforms too, without their layers
+    """
+
+    platforms: tuple[Platform, ...] = ()
+    all_platforms: bool = False
+    matcher: Matcher | None = None
+    index: IndexFate | None = None
+    skip_non_distributable: bool = False
+    referrers: str | None = None
+    skip_missing: bool = False
+    manifest_limit: int = 0
+    all_metadata: bool = False
+
+    def __post_init__(self) -> None:
+        if self.all_platforms and (self.platforms or self.matcher):
+            raise InvalidArgument("all platforms and some platforms were asked for at once; choose one")
+        if self.manifest_limit < 0:
+            raise InvalidArgument(f"a manifest limit must not be negative, found {self.manifest_limit}")
+        if self.platforms and self.matcher is None:
+            object.__setattr__(self, "matcher", ordered(*self.platforms))
+
+    @property
+    def filters(self) -> bool:
+        """Are some platforms asked for, so that what they match must be there?"""
+        return self.matcher is not None
+
+    def successors(self, index: Index) -> Sequence[Descriptor]:
+        """The children of an index that take part, in the document's order.
+
+        A child of which no platform is known takes part, as in containerd: it may be an index of its own.
+        """
+        chosen = [d for d in index.manifests if self.matches(d.platform)]
+        if self.manifest_limit and len(chosen) > self.manifest_limit:
+            ranking = self.matcher or everything()
+            best = sorted(chosen, key=lambda d: ranking.rank(d.platform))[: self.manifest_limit]
+            chosen = [d for d in chosen if d in best]
+        return chosen
+
+    def matches(self, platform: Platform | None) -> bool:
+        """Does an object of this platform take part? An unknown platform (None) does."""
+        return self.matcher is None or platform is None or self.matcher.match(platform)
+
+    def leaves(self, manifest: Manifest) -> Sequence[Descriptor]:
+        """The blobs of a manifest that take part."""
+        if not self.skip_non_distributable:
+            return manifest.children
+        return [d for d in manifest.children if not mediatypes.is_non_distributable(d.media_type)]
