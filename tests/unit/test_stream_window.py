@@ -1,0 +1,187 @@
+"""containerd's byte-stream flow control: credit, message sizes, and the proof of arrival."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tranship.errors import InvalidArgument
+from tranship.formats.stream_window import CHUNK, LARGE_CHUNK, WINDOW, Receiver, Sender
+
+
+def drain(sender):
+    messages = []
+    while (data := sender.next()) is not None:
+        messages.append(data)
+    return messages
+
+
+def deliver(sender, receiver, messages):
+    """Hand messages to a receiver that follows the rule, and its updates back."""
+    for message in messages:
+        receiver.received(len(message))
+        if grant := receiver.grant():
+            sender.credited(grant)
+
+
+def test_receiver_speaks_first_and_refills_below_one_window():
+    receiver = Receiver()
+    assert receiver.grant() == WINDOW
+    assert receiver.grant() == 0
+    receiver.received(1)
+    assert receiver.grant() == WINDOW
+    assert receiver.credit == 2 * WINDOW - 1
+    receiver.received(WINDOW - 1)
+    assert receiver.grant() == 0
+    receiver.received(1)
+    assert receiver.grant() == WINDOW
+
+
+def test_receiver_tolerates_a_message_larger_than_all_credit():
+    receiver = Receiver()
+    receiver.grant()
+    receiver.received(624_640)  # containerd's import took one of this size
+    assert receiver.credit < 0
+    assert receiver.grant() == WINDOW
+
+
+def test_sender_sends_nothing_before_the_first_update():
+    sender = Sender()
+    sender.feed(bytes(CHUNK))
+    assert sender.next() is None
+    assert sender.starved
+    sender.credited(WINDOW)
+    assert sender.next() == bytes(CHUNK)
+
+
+def test_small_writes_are_gathered_into_full_messages():
+    sender = Sender()
+    sender.credited(WINDOW)
+    for _ in range(100):
+        sender.feed(bytes(512))
+    assert [len(m) for m in drain(sender)] == [CHUNK]
+    assert not sender.starved
+    sender.flush()
+    assert [len(m) for m in drain(sender)] == [51_200 - CHUNK]
+    assert drain(sender) == []
+
+
+def test_message_is_cut_down_to_the_credit_that_is_left():
+    sender = Sender()
+    sender.credited(WINDOW)
+    sender.feed(bytes(1000))
+    sender.flush()
+    drain(sender)
+    sender.feed(bytes(WINDOW))
+    sender.flush()
+    assert [len(m) for m in drain(sender)] == [CHUNK, WINDOW - 1000 - CHUNK]
+    assert sender.starved
+
+
+def test_overdraft_sends_one_large_message_for_each_update():
+    sender, receiver = Sender(LARGE_CHUNK, overdraft=True), Receiver()
+    sender.credited(receiver.grant())
+    sender.feed(bytes(3 * LARGE_CHUNK))
+    sent = []
+    while messages := drain(sender):
+        assert [len(m) for m in messages] == [LARGE_CHUNK]
+        sent += messages
+        deliver(sender, receiver, messages)
+    assert len(sent) == 3
+    assert sender.settled
+
+
+@pytest.mark.parametrize("update", [0, -1, 1 << 31])
+def test_update_that_grants_nothing_is_refused(update):
+    with pytest.raises(InvalidArgument):
+        Sender().credited(update)
+
+
+def test_padding_makes_the_receiver_answer_and_proves_arrival():
+    sender, receiver = Sender(), Receiver()
+    sender.credited(receiver.grant())
+    sender.feed(b"x" * 700)
+    sender.flush()
+    deliver(sender, receiver, drain(sender))
+    sender.feed(b"x" * 700)  # leaves the credit above one window: no answer to this message comes
+    sender.flush()
+    last = drain(sender)
+    deliver(sender, receiver, last)
+    assert not sender.settled
+    padding = sender.owed
+    assert 0 < padding <= WINDOW
+    sender.feed(bytes(padding))
+    sender.flush()
+    messages = drain(sender)
+    assert sum(map(len, messages)) == padding
+    assert sender.owed == 0
+    assert not sender.settled
+    deliver(sender, receiver, messages)
+    assert sender.settled
+
+
+def test_receiver_with_a_rule_of_its_own_proves_nothing():
+    sender = Sender()
+    sender.credited(WINDOW)
+    sender.feed(bytes(1000))
+    sender.flush()
+    drain(sender)
+    sender.credited(1000)
+    assert not sender.settled
+    assert sender.owed == 0
+
+
+@given(
+    st.lists(st.integers(1, 3 * WINDOW), max_size=40),
+    st.sampled_from([(CHUNK, False), (512, False), (LARGE_CHUNK, True), (100_000, False)]),
+    st.sampled_from([WINDOW, 1000, 4 << 20]),
+)
+def test_every_byte_arrives_in_order_and_is_proven(writes, mode, window):
+    """No pattern of writes stalls or loses anything, and the credit is never exceeded unless allowed."""
+    chunk, overdraft = mode
+    sender, receiver = Sender(chunk, overdraft=overdraft), Receiver(window)
+    sender.credited(receiver.grant())
+    received = bytearray()
+
+    def pump():
+        while messages := drain(sender):
+            for message in messages:
+                assert 0 < len(message) <= chunk
+                if not overdraft:
+                    assert len(message) <= receiver.credit
+                received.extend(message)
+                deliver(sender, receiver, [message])
+
+    sent = bytearray()
+    for number, count in enumerate(writes):
+        data = bytes([number % 251]) * count
+        sent += data
+        sender.feed(data)
+        pump()
+    sender.flush()
+    pump()
+    assert received == sent
+    assert not sender.starved
+    if not sender.settled:
+        padding = bytes(sender.owed)
+        assert padding
+        sender.feed(padding)
+        sender.flush()
+        pump()
+    assert sender.settled
+
+
+@given(st.lists(st.integers(1, 200_000), min_size=1, max_size=20), st.data())
+def test_settled_is_never_said_before_the_last_message_was_taken(writes, data):
+    """The receiver takes messages at its own pace; as long as one is under way, nothing is settled."""
+    sender, receiver = Sender(), Receiver()
+    sender.credited(receiver.grant())
+    under_way = []
+    for count in [*writes, 0]:
+        sender.feed(bytes(count))
+        sender.flush()
+        while (message := sender.next()) is not None or sender.starved or (data.draw(st.booleans()) and under_way):
+            if message is not None:
+                under_way.append(message)
+            else:
+                deliver(sender, receiver, [under_way.pop(0)])
+        assert not (sender.settled and under_way)
