@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from tranship.errors import InvalidArgument, printable
 
+_GO_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # all of them stand in strings only
 _MAX_DIGITS = 64  # of a number; Python's int() is quadratic in them (CVE-2020-10735)
 
 
@@ -54,6 +55,12 @@ def fields(value: Any, known: frozenset[str], where: str) -> dict[str, Any]:
 def dumps(value: Any) -> bytes:
     """Encode a document of our own: compact, sorted keys, the same bytes on every machine."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+
+
+def dumps_as_go(value: Any) -> bytes:
+    """Encode as Go's encoding/json does, keys in the order given: containerd's own bytes of the documents that it makes."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.translate(_GO_ESCAPES).encode()
 
 
 class _Ambiguous(ValueError):
