@@ -1,0 +1,106 @@
+"""What every test may ask for: real images, and real peers.
+
+A test that needs a peer program says so, `@pytest.mark.peer("skopeo", "crane")`, or asks for a daemon's fixture, which says so itself. Where
+the peer is absent the test is skipped with the reason; it fails when TRANSHIP_REQUIRE_PEERS names the peer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from support import daemons
+from support import images as image_builder
+from support.peers import PeerMissing, Peers, find, required, temporary_home
+
+T = TypeVar("T")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("peer"):
+        for name in mark.args:
+            need(name)
+
+
+def need(name: str) -> None:
+    """Skip the test where a peer is absent; fail it where the peer is required."""
+    try:
+        find(name)
+    except PeerMissing as error:
+        (pytest.fail if name in required() else pytest.skip)(str(error))
+
+
+def daemon(manager: contextlib.AbstractContextManager[T], *names: str) -> Iterator[T]:
+    for name in names:
+        need(name)
+    try:
+        with manager as running:
+            yield running
+    except PeerMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """images("multi") is the folder of an OCI layout (kinds: support/images.py), built once. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("images")
+    return cache(lambda kind: image_builder.build(kind, folder))
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    """Runs peer programs by name, in a home of the test's own."""
+    with temporary_home() as home:
+        yield Peers(home)
+
+
+@pytest.fixture(scope="session")
+def containerd() -> Iterator[daemons.Containerd]:
+    yield from daemon(daemons.containerd(), "containerd", "ctr")
+
+
+@pytest.fixture(scope="session")
+def old_containerd() -> Iterator[daemons.Containerd]:
+    """containerd 1.6: content, images and leases, but no Transfer service."""
+    yield from daemon(daemons.containerd("@bookworm"), "containerd@bookworm", "ctr@bookworm")
+
+
+@pytest.fixture(scope="session")
+def docker_registry() -> Iterator[daemons.DockerRegistry]:
+    yield from daemon(daemons.docker_registry(), "docker-registry")
+
+
+@pytest.fixture(scope="session")
+def docker_overlay2() -> Iterator[daemons.Docker]:
+    yield from daemon(daemons.dockerd(), "dockerd", "docker", "containerd", "ctr")
+
+
+@pytest.fixture(scope="session")
+def docker_containerd() -> Iterator[daemons.Docker]:
+    """The engine with containerd's image store, which keeps manifests and their digests."""
+    yield from daemon(daemons.dockerd(containerd_store=True), "dockerd", "docker", "containerd", "ctr")
+
+
+@pytest.fixture(scope="session")
+def old_docker() -> Iterator[daemons.Docker]:
+    """docker 20.10: reads only archives with Docker's own manifest.json, and no zstd."""
+    yield from daemon(
+        daemons.dockerd("@bookworm"), "dockerd@bookworm", "docker@bookworm", "containerd@bookworm", "ctr@bookworm"
+    )
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[daemons.Podman]:
+    """Podman with its API service."""
+    yield from daemon(daemons.podman(service=True), "podman")
+
+
+@pytest.fixture(scope="session")
+def old_podman() -> Iterator[daemons.Podman]:
+    """podman 4.3."""
+    yield from daemon(daemons.podman("@bookworm"), "podman@bookworm")
