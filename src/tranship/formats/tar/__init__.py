@@ -17,7 +17,7 @@ Python's `tarfile` is not used: it needs 15 µs a member where this reader needs
 and the versions in use differ in what they do with hostile headers (CVE-2019-20907, CVE-2024-6232, CVE-2025-8194).
 """
 
-from tranship.formats.tar.header import BLOCK, MAX_MEMBERS, Kind, Member, padding
+from tranship.formats.tar.header import BLOCK, MAX_MEMBERS, Kind, Member, clean, padding
 from tranship.formats.tar.reading import TarStream, read_index
 from tranship.formats.tar.writing import TRAILER, Arrangement, Entry, Placed, arrange
 
@@ -32,6 +32,7 @@ __all__ = [
     "Placed",
     "TarStream",
     "arrange",
+    "clean",
     "padding",
     "read_index",
 ]
