@@ -1,0 +1,120 @@
+"""A batch: one transfer's blobs, named and recorded in groups, so that a thousand cost few waits for the disk.
+
+Blobs put in a batch are whole and verified in this process' scratch until a group of them is placed. The batch's own views of
+namespaces see them at once; everybody else sees them when their group is placed, which any operation but putting and reading
+blobs brings about (an image, say, is never recorded before its content). Leaving the batch makes all of it durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Self
+
+from tranship.errors import Aborted
+from tranship.store.core import Scope
+from tranship.store.namespaces import check_name
+from tranship.store.placing import place, sync_files
+
+if TYPE_CHECKING:
+    from tranship.model.digest import Digest
+    from tranship.store.core import Core
+    from tranship.store.placing import Placement
+    from tranship.store.views import NamespaceView
+
+GROUP_FILES = 512
+GROUP_BYTES = (
+    64 << 20
+)  # so that a large blob is placed as soon as it is whole, and a crash costs little of the work done
+SYNC_AT_ONCE = (
+    8 << 20
+)  # bytes; a blob of this size goes to the disk while its thread still has it, beside the other threads
+
+
+class Batch:
+    """Made by `Store.batch()`; a context manager. All its methods may be called from several threads."""
+
+    def __init__(self, core: Core) -> None:
+        """Nothing in it yet."""
+        self._core = core
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._pending: dict[tuple[str, str], Placement] = {}
+        self._leaving: dict[tuple[str, str], Placement] = {}  # the group that is being placed
+        self._bytes = 0
+        self._broken: BaseException | None = None
+
+    def namespace(self, name: str) -> NamespaceView:
+        """A view of a namespace whose changes belong to this batch."""
+        from tranship.store.views import NamespaceView
+
+        return NamespaceView(Scope(self._core, check_name(name), self))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Place what is left and make everything durable; after an error too, so that another attempt finds it."""
+        if kind is None:
+            self.flush()
+            self._core.database.settle()
+            return
+        with contextlib.suppress(Exception):  # the first error is the one to tell of
+            self.flush()
+            self._core.database.settle()
+
+    def add(self, placement: Placement) -> None:
+        """Take in a whole file."""
+        key = placement.namespace, placement.digest
+        if self._core.full and placement.size >= SYNC_AT_ONCE:
+            sync_files(self._core, [placement])
+        with self._lock:
+            self._check()
+            twin = self._pending.get(key)
+            if twin is None:
+                self._pending[key] = placement
+                self._bytes += placement.size
+                full = len(self._pending) >= GROUP_FILES or self._bytes >= GROUP_BYTES
+            elif twin.lease == placement.lease:
+                twin.labels = {**twin.labels, **placement.labels}
+                placement.drop()
+                self._core.space.free(placement.size)
+                return
+        if twin is not None:  # held by another lease: a record of its own
+            self.flush()
+            self.add(placement)
+        elif full:
+            self.flush()
+
+    def find(self, namespace: str, digest: Digest) -> Placement | None:
+        """The blob, if it was put here and others cannot see it yet."""
+        key = namespace, digest
+        with self._lock:
+            return self._pending.get(key) or self._leaving.get(key)
+
+    def flush(self) -> None:
+        """Place everything that is in the batch, so that others see it. Once this has failed, the batch is of no more use."""
+        if not self._pending and not self._leaving:
+            return
+        with self._flushing:
+            with self._lock:
+                self._check()
+                self._leaving, self._pending, self._bytes = self._pending, {}, 0
+            group = list(self._leaving.values())
+            try:
+                if group:
+                    place(self._core, group, durable=False)
+            except BaseException as error:
+                self._broken = error
+                for placement in group:
+                    placement.drop()
+                raise
+            finally:
+                for placement in group:
+                    self._core.space.free(placement.size)
+                with self._lock:
+                    self._leaving = {}
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise Aborted(f"earlier content of this batch was lost: {self._broken}") from self._broken

@@ -1,0 +1,105 @@
+"""A blob being written in one go: a file of this process' own, which gets its name when it is whole, or vanishes.
+
+There is no ref and nothing to resume: for that there are ingests. A draft costs two system calls more than its bytes do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Self
+
+from tranship import files, pump
+from tranship.errors import CommitMismatch
+from tranship.model.digest import Digest
+from tranship.store.placing import Placement, place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tranship.store.core import Scope
+
+
+class Draft:
+    """Made by `Content.draft`; leaving its context without `commit` discards it.
+
+    with content.draft(digest, size, lease=lease.id) as draft:
+        hasher = digest.hasher()
+        pump.copy_range(source, 0, size, draft.fd, 0, hasher=hasher)       # or files.clone_range, or pwrite from threads
+        draft.commit(Digest.from_hash(digest.algorithm, hasher))
+    """
+
+    def __init__(
+        self, scope: Scope, digest: Digest, size: int, labels: Mapping[str, str] | None, lease: str | None
+    ) -> None:
+        """Open a new file. NoSpace when the quota does not allow `size` bytes."""
+        core = scope.core
+        core.space.claim(size)
+        self._scope = scope
+        self._placement = Placement(scope.namespace, digest, size, core.process.staging(), labels or {}, lease)
+        self._open = True
+        self.fd = -1
+        try:
+            with files.no_space_as_error(core.layout.root):
+                # The mode is the blob's final one; whoever creates a file may write it all the same.
+                self.fd = os.open(self._placement.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+        except BaseException:
+            core.space.free(size)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def commit(self, actual: Digest | None = None) -> bool:
+        """Give the file its name: in a batch when the batch does, otherwise now and for good.
+
+        actual  the digest that the caller has computed over the bytes that it wrote. Without it the file is read again.
+
+        Bytes beyond the size are cut off: cloning works in whole blocks. Raises CommitMismatch when there are fewer, or when
+        they have another digest. False when the namespace had the blob already (then it has the labels and the lease too).
+        """
+        placement = self._placement
+        length = os.fstat(self.fd).st_size
+        if length > placement.size:
+            os.ftruncate(self.fd, placement.size)
+        elif length < placement.size:
+            raise CommitMismatch(
+                f"blob {placement.digest.short} should have {placement.size} bytes, {length} were written"
+            )
+        if actual is None:
+            hasher = placement.digest.hasher()
+            pump.hash_range(self.fd, 0, placement.size, hasher)
+            actual = Digest.from_hash(placement.digest.algorithm, hasher)
+        if actual != placement.digest:
+            raise CommitMismatch(f"unexpected commit digest {actual}, expected {placement.digest}: failed precondition")
+        self._open = False
+        os.close(self.fd)
+        return settle(self._scope, placement)
+
+    def discard(self) -> None:
+        """Throw the bytes away, unless they were committed."""
+        if self._open:
+            self._open = False
+            os.close(self.fd)
+            self._placement.drop()
+            self._scope.core.space.free(self._placement.size)
+
+
+def settle(scope: Scope, placement: Placement) -> bool:
+    """Hand a whole file, and its claim of space, over to the batch, or place it now; was it new?"""
+    if scope.batch is not None:
+        scope.batch.add(placement)
+        return True
+    try:
+        with files.no_space_as_error(scope.core.layout.root):
+            place(scope.core, [placement])
+    except BaseException:
+        with contextlib.suppress(OSError):
+            placement.drop()
+        raise
+    finally:
+        scope.core.space.free(placement.size)
+    return placement.created
