@@ -55,10 +55,9 @@ def _peers() -> Iterator[tuple[str, Peer]]:
     yield "oras", Peer(CURRENT, "usr/bin/oras", ("oras",), ("version",))
     yield "umoci", Peer(CURRENT, "usr/bin/umoci", ("umoci",))
     yield "regctl", Peer(None, "", (), ("version",))
-    yield (
-        "time",
-        Peer(CURRENT, "usr/bin/time", ("time",)),
-    )  # GNU time: no peer, but what the benchmarks read peak memory with
+    # No peers, but what tests and benchmarks use beside them: a file system that clones ranges, and peak memory.
+    yield "mkfs.xfs", Peer(CURRENT, "usr/sbin/mkfs.xfs", ("xfsprogs",), ("-V",))
+    yield "time", Peer(CURRENT, "usr/bin/time", ("time",))
 
 
 PEERS = dict(_peers())

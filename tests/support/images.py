@@ -197,10 +197,11 @@ class _Tee(io.RawIOBase):
 
 
 def scan(root: str, under: str = "") -> list[Entry]:
-    """Files, folders and links of a tree, sorted. What a running system or interpreter makes anew is left out."""
+    """Files, folders and links of a tree, sorted, without what an interpreter or a running system makes anew."""
     found = []
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(set(folders) - {"__pycache__", "proc", "sys", "dev", "run", "tmp"})
+        made = {"__pycache__", "proc", "sys", "dev", "run", "tmp"} if folder == root else {"__pycache__"}
+        folders[:] = sorted(set(folders) - made)
         for name in files + folders:
             path = os.path.join(folder, name)
             mode = os.lstat(path).st_mode

@@ -1,0 +1,62 @@
+# What a developer types; `make` alone tells. Everything is set up in .venv on first use, from the package index alone.
+
+PYTHON  ?= python3
+PYTHONS ?= 3.11 3.12 3.13
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test test-all peers bench docs proto clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.tests  ## pack a folder, export it, import it elsewhere, verify it: a minute's tour
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/demo.sh
+
+check: $(VENV)/.tests  ## format, lint, types and layers, in seconds
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_architecture.py
+
+test: $(VENV)/.tests  ## all tests; those of peers that `make peers` has not fetched are skipped (ARGS="-k name" picks some)
+	$(BIN)/pytest -n auto $(ARGS)
+
+test-all:  ## the tests on each interpreter of PYTHONS that is here
+	@for version in $(PYTHONS); do \
+	  if path=$$(tools/interpreter $$version); then $(MAKE) test PYTHON=$$path VENV=.venv-$$version || exit; \
+	  else absent="$$absent $$version"; fi; \
+	done; test -z "$$absent" || echo "not here, so not tested:$$absent"
+
+peers:  ## fetch the real containerd, docker, podman, skopeo and others into .peers (from Debian; changes nothing else)
+	$(PYTHON) tools/peers.py
+
+bench: $(VENV)/.tests peers  ## build the large images, measure tranship and its peers, write bench/RESULTS.md (half an hour)
+	$(BIN)/python bench/images.py
+	for figure in $(FIGURES); do $(BIN)/python bench/$$figure.py || exit; done
+	$(BIN)/python bench/report.py
+FIGURES ?= export import growth memory startup store_list
+
+docs: $(VENV)/.docs  ## the documentation, in site/
+	$(BIN)/mkdocs build --strict
+
+proto: $(VENV)/.proto  ## make containerd's message modules again from its .proto files
+	$(BIN)/python tools/proto.py
+
+clean:  ## remove what was built (downloads stay, in .peers and .cache)
+	rm -rf .venv .venv-* site dist .mypy_cache .ruff_cache .hypothesis .pytest_cache .coverage*
+
+# An environment is made when it is not there, and brought up to date when pyproject.toml has changed since.
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # knows dependency groups
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[daemon]' --group test --group check
+	@touch $@
+
+$(VENV)/.docs $(VENV)/.proto: $(VENV)/.%: $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet --group $*
+	@touch $@
