@@ -121,15 +121,16 @@ class Naming:
 def _member_name(root: Root, rule: ExtraName) -> str:
     """The name by `rule`, or an empty string. A full name stays as it is or is not taken; a tag is put behind the prefix."""
     annotations = root.descriptor.annotations
-    name = root.name if root.name and _is_full(root.name) else annotations.get(IMAGE_NAME)
+    name = root.name if root.name and is_full(root.name) else annotations.get(IMAGE_NAME)
     if not name:
         name = annotations.get(REF_NAME) or root.name or ""
-        if name and not _is_full(name):
+        if name and not is_full(name):
             return f"{rule.name}:{name}"
-    return name if _is_full(name) and (rule.allow_overwrite or _is_below(name, rule.name)) else ""
+    return name if is_full(name) and (rule.allow_overwrite or _is_below(name, rule.name)) else ""
 
 
-def _is_full(name: str) -> bool:
+def is_full(name: str) -> bool:
+    """Is it more than a tag or a word: does it hold any of `/ : @`? (containerd's distinction)."""
     return any(c in name for c in "/:@")
 
 
@@ -158,7 +159,7 @@ def in_archive(root: Root, labels: Mapping[str, str] | None = None) -> Descripto
         said.update((key, value) for key, value in labels.items() if key.startswith(SOURCE_LABEL))
     if root.name:
         said.update({REF_NAME: object_name(root.name), IMAGE_NAME: root.name})
-        if not _is_full(root.name):  # containerd refuses a tag alone as a full name
+        if not is_full(root.name):  # containerd refuses a tag alone as a full name
             del said[IMAGE_NAME]
     return replace(root.descriptor, annotations=dict(sorted(said.items())))
 

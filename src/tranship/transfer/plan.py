@@ -14,7 +14,7 @@ from tranship.errors import Internal, InvalidArgument, NotFound, PolicyRefused, 
 from tranship.model import mediatypes, strict_json
 from tranship.model.descriptor import Descriptor, Root
 from tranship.model.digest import Digest
-from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Index, Manifest, parse
+from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, Manifest, parse
 from tranship.model.platform import Platform
 from tranship.pump import read_exactly
 
@@ -35,12 +35,24 @@ DOCUMENTS_KEPT = 16 * 1024 * 1024  # bytes of documents held in memory from plan
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A document of the plan: what it is, the edges that take part, and its bytes while the budget lasted."""
+    """A document of the plan: its edges, those that take part, and its bytes while the budget lasted.
 
-    descriptor: Descriptor
+    `document.raw` is empty: the bytes are in `raw`, or are read again when they are written.
+    """
+
+    document: Document
     selected: tuple[Descriptor, ...]
-    children: int  # edges of the document, selected or not
     raw: bytes | None
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What the document is."""
+        return self.document.descriptor
+
+    @property
+    def children(self) -> int:
+        """The number of the document's edges, selected or not."""
+        return len(self.document.children)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +156,7 @@ class _Planner:
         self._budget = DOCUMENTS_KEPT
         self._seen = 0  # edges read
         self._most = 0  # edges allowed
-        self._documents: dict[Digest, Manifest | Index | None] = {}  # None: the source lacks it
+        self._documents: dict[Digest, Document | None] = {}  # None: the source lacks it
         self._raw: dict[Digest, bytes] = {}
         self._nodes: dict[Digest, Node | None] = {}  # None: does not take part
 
@@ -177,7 +189,7 @@ class _Planner:
             )
         raise InvalidArgument(f"indexes are nested more than {MAX_DEPTH} deep")
 
-    def _load(self, descriptor: Descriptor) -> Manifest | Index | None:
+    def _load(self, descriptor: Descriptor) -> Document | None:
         self._run.check()
         if descriptor.size > MAX_DOCUMENT:
             raise InvalidArgument(f"{descriptor} has {descriptor.size} bytes; at most {MAX_DOCUMENT} are read")
@@ -263,7 +275,7 @@ class _Planner:
                 selected.append(child)
             elif demanding and not self._selection.skip_missing:
                 raise NotFound(f"{child} of {index.descriptor} is not there", descriptor=child, side="source")
-        return Node(index.descriptor, tuple(selected), len(index.manifests), self._raw.get(index.descriptor.digest))
+        return Node(index, tuple(selected), self._raw.get(index.descriptor.digest))
 
     def _settle_manifest(self, manifest: Manifest, *, demanded: bool) -> Node | None:
         selected = []
@@ -276,8 +288,7 @@ class _Planner:
                 if not demanded:
                     return None
                 raise NotFound(f"{child} of {manifest.descriptor} is not there", descriptor=child, side="source")
-        descriptor = manifest.descriptor
-        return Node(descriptor, tuple(selected), len(manifest.children), self._raw.get(descriptor.digest))
+        return Node(manifest, tuple(selected), self._raw.get(manifest.descriptor.digest))
 
     def _children(self, index: Index) -> Sequence[Descriptor]:
         return index.manifests if self._selection.all_metadata else self._selection.successors(index)
@@ -305,7 +316,7 @@ class _Planner:
                 hint=f"select --platform {platform}, or none",
             )
 
-    def _nothing_left(self, root: Root, document: Manifest | Index) -> str:
+    def _nothing_left(self, root: Root, document: Document) -> str:
         offered = sorted({str(d.platform) for d in document.children if d.platform is not None})
         what = (
             f"no manifest of {_called(root)} matches {self._wish()}"
@@ -367,8 +378,9 @@ class _Planner:
         value["manifests"] = [d.to_json() for d in node.selected]
         fresh = strict_json.dumps(value)
         descriptor = replace(root.descriptor, digest=Digest.of(fresh), size=len(fresh))
-        self._nodes[descriptor.digest] = Node(descriptor, node.selected, len(node.selected), fresh)
-        self._raw[descriptor.digest] = fresh
+        self._nodes[descriptor.digest] = Node(
+            replace(index, descriptor=descriptor, manifests=node.selected), node.selected, fresh
+        )
         return replace(root, descriptor=descriptor)
 
     # ------------------------------------------------------------------------------------------------------- collecting

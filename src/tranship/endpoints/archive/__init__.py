@@ -1,0 +1,229 @@
+"""Archives: images in a tar, as a file or as any readable or writable object, seekable or a pipe, plain, gzip or zstd."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from tranship import files, pump
+from tranship.endpoints.choosing import choose, patterns
+from tranship.errors import InvalidArgument, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tranship.endpoints.archive.contents import Contents
+    from tranship.endpoints.archive.writing import FileDestination, Sink
+    from tranship.formats.compression import Compression
+    from tranship.transfer.protocols import Destination, Source
+    from tranship.transfer.run import Run
+
+Format = Literal["auto", "oci", "docker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An archive of images.
+
+    file             a path, or an open binary object: anything with `readinto` or `read` as a source, with `write` as a
+                     destination (an HTTP response, an upload, a socket's file). Objects are neither sought nor closed
+    names            as a source: which images (none: all of them; a tag, a full name, a digest or a glob picks).
+                     As a destination: what the image is called there (none: as at the source)
+    format           "auto": detected on reading; on writing an OCI layout with docker's manifest.json beside it.
+                     "oci": a layout alone. "docker": the format of docker before 25 alone, one image or several
+    compression      of the whole archive when it is written: None (every reader takes it), "gzip" or "zstd"
+    docker_manifest  write docker's manifest.json beside the layout
+    recompress       "docker" only: turn zstd layers, which docker before 23 cannot read, into gzip
+    durability       of a file: "full" (survives a power cut) or "process"
+    clobber          may an existing file be replaced?
+    """
+
+    file: str | os.PathLike[str] | Any
+    names: str | tuple[str, ...] = ()
+    format: Format = "auto"
+    compression: Compression | None = None
+    docker_manifest: bool = True
+    recompress: bool = False
+    durability: files.Durability = "full"
+    clobber: bool = True
+
+    kind: ClassVar[str] = "archive"
+
+    def __str__(self) -> str:
+        where = self._path() or getattr(self.file, "name", None) or f"a {type(self.file).__name__}"
+        return ":".join(("archive", printable(str(where)), *patterns(self.names)))
+
+    def _path(self) -> str | None:
+        return os.fspath(self.file) if isinstance(self.file, str | os.PathLike) else None
+
+    # ---------------------------------------------------------------------------------------------------------- reading
+
+    @contextlib.contextmanager
+    def open_source(self, run: Run) -> Iterator[Source]:
+        """Open for reading: a plain file is indexed by its headers; anything else is received whole, into scratch."""
+        from tranship.endpoints.archive.reading import open_images
+
+        with self._contents(run) as contents:
+            source = open_images(contents, str(self), run, wanted=self.format)
+            source.choose(choose(source.all_roots, patterns(self.names), str(self)))
+            yield source
+
+    @contextlib.contextmanager
+    def _contents(self, run: Run) -> Iterator[Contents]:
+        from tranship.endpoints.archive.contents import IndexedFile, received
+        from tranship.formats import compression
+
+        with contextlib.ExitStack() as stack:
+            path = self._path()
+            if path is not None:
+                fd, base = _open_path(path), 0
+                stack.callback(os.close, fd)
+            else:
+                fd, base = _plain_file(self.file)
+            regular = fd >= 0 and stat.S_ISREG(os.fstat(fd).st_mode)
+            if regular and compression.detect(os.pread(fd, compression.HEAD, base)) is None:
+                yield IndexedFile(fd, base)
+                return
+            reader: pump.Reader = _Descriptor(fd) if path is not None else _Reading(self.file)
+            with contextlib.ExitStack() as inner:
+                yield inner.enter_context(received(compression.opened(reader)[1], run))
+                _drain(reader)
+
+    # ---------------------------------------------------------------------------------------------------------- writing
+
+    @contextlib.contextmanager
+    def open_destination(self, run: Run) -> Iterator[Destination]:
+        """Open for writing. A file is made beside its place when the plan is known, and takes its place at the end."""
+        from tranship.endpoints.archive.writing import FileDestination, StreamDestination
+
+        path = self._path()
+        if path is not None and not self.clobber and os.path.lexists(path):
+            from tranship.errors import AlreadyExists
+
+            raise AlreadyExists(f"{printable(path)} is there already", side="destination")
+        if self.format == "docker":
+            from tranship.endpoints.archive.docker_writing import open_docker_destination
+
+            with open_docker_destination(self, run, path) as docker:
+                yield docker
+        elif path is None:
+            yield StreamDestination(self, run, cast("Sink", self.file))
+        elif self.compression is None and not _is_special(path):
+            with _abandoned_on_error(FileDestination(self, run, path)) as destination, files.no_space_as_error(path):
+                yield destination
+        else:
+            with opened_sink(self, path) as sink, files.no_space_as_error(path):
+                yield StreamDestination(self, run, sink)
+
+
+@contextlib.contextmanager
+def opened_sink(value: Archive, path: str) -> Iterator[Sink]:
+    """A path as something to be written forwards: a new file that takes its place in the end, or a FIFO or device as it is."""
+    with contextlib.ExitStack() as stack:
+        if _is_special(path):
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+        else:
+            fd = -1
+        yield _LazyFile(value, path, fd, stack)
+
+
+class _LazyFile:
+    """Opens the new file at the first byte, so that a plan that fails leaves nothing, not even for a moment."""
+
+    def __init__(self, value: Archive, path: str, fd: int, stack: contextlib.ExitStack) -> None:
+        self._value = value
+        self._path = path
+        self._fd = fd
+        self._stack = stack
+
+    def write(self, chunk: memoryview, /) -> int:
+        if self._fd < 0:
+            self._fd = self._stack.enter_context(files.replacing(self._path, durability=self._value.durability))
+        return os.write(self._fd, chunk)
+
+
+@contextlib.contextmanager
+def _abandoned_on_error(destination: FileDestination) -> Iterator[FileDestination]:
+    try:
+        yield destination
+    except BaseException as error:
+        destination.abandon(error)
+        raise
+
+
+class _Descriptor:
+    """Reads an open descriptor forwards."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def readinto(self, view: memoryview, /) -> int:
+        return os.readv(self._fd, [view])
+
+
+class _Reading:
+    """Reads any binary object forwards, by `readinto` where it has that, else by `read`."""
+
+    def __init__(self, file: Any) -> None:
+        # A buffered reader's own `readinto` copies through its 8 KiB buffer for small requests only.
+        self._readinto = getattr(file, "readinto", None)
+        self._read = getattr(file, "read", None)
+        if self._readinto is None and self._read is None:
+            raise InvalidArgument(f"a {type(file).__name__} cannot be read: it has neither `readinto` nor `read`")
+
+    def readinto(self, view: memoryview, /) -> int:
+        if self._readinto is not None:
+            return self._readinto(view) or 0
+        assert self._read is not None  # noqa: S101  # checked when this was made
+        data = self._read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+def _open_path(path: str) -> int:
+    """Open what a user named: a file, through a link too, a FIFO or a device."""
+    from tranship.errors import NotFound
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {printable(path)}", side="source") from None
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidArgument(
+            f"{printable(path)} is a directory, not an archive", hint=f"an OCI layout directory is written oci:{path}"
+        )
+    return fd
+
+
+def _plain_file(file: Any) -> tuple[int, int]:
+    """The descriptor and position of an object that is an ordinary open file; (-1, 0) of any other."""
+    import io
+
+    raw = getattr(file, "raw", file)
+    if not isinstance(raw, io.FileIO):
+        return -1, 0
+    try:
+        return raw.fileno(), file.tell()
+    except (OSError, ValueError):
+        return -1, 0
+
+
+def _is_special(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _drain(reader: pump.Reader) -> None:
+    """Read a pipe to its end, so that its writer is not killed by a closed pipe just before it is done."""
+    view = pump.buffer()
+    for _ in range(1024):  # at most 512 MiB of what follows an archive
+        if not reader.readinto(view):
+            return

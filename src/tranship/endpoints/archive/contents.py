@@ -1,0 +1,222 @@
+"""The members of an archive by name, whether the archive is a file that can be read anywhere or bytes from a pipe.
+
+A file is indexed by its headers, and members are stretches of it. Bytes from a pipe (or compressed ones) are received into
+scratch on the destination's file system, each member into a file of its own, hashed as it arrives: one write, one hash, and a
+destination may then move the file to its place. No name from an archive ever becomes a path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from tranship import pump
+from tranship.endpoints.files import read_small, whole_file
+from tranship.errors import DigestMismatch, InvalidArgument, NoSpace, NotFound, printable
+from tranship.files import free_bytes, no_space_as_error, open_regular
+from tranship.formats import layout
+from tranship.formats.tar import Member, TarStream, read_index
+from tranship.model.descriptor import Descriptor
+from tranship.model.digest import Digest, new_hash
+from tranship.transfer.progress import Progress, Stage
+from tranship.transfer.protocols import FileSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tranship.pump import Reader
+    from tranship.transfer.run import Run
+
+SPECIAL = frozenset({"oci-layout", "index.json", "manifest.json", "repositories"})  # they say what an archive holds
+_SPARE = 64 << 20  # bytes that receiving always leaves free on the file system
+
+
+class Contents(Protocol):
+    """What the readers of both kinds of archives need to know of one."""
+
+    members: Mapping[str, Member]
+
+    def span(self, name: str) -> contextlib.AbstractContextManager[FileSpan]:
+        """Open a member's bytes; NotFound when there is no such file."""
+        ...
+
+    def digest(self, name: str) -> Digest | None:
+        """The SHA-256 of a member, where it had to be computed anyway."""
+        ...
+
+
+def read(contents: Contents, name: str, limit: int) -> bytes:
+    """Read a small member whole."""
+    with contents.span(name) as span:
+        if span.size > limit:
+            raise InvalidArgument(f"{name} of the archive has {span.size} bytes; at most {limit} are read")
+        data = bytearray(span.size)
+        view, done = memoryview(data), 0
+        while done < span.size:
+            got = pump.read_at(span.fd, view[done:], span.offset + done)
+            if not got:
+                break
+            done += got
+        return bytes(view[:done])
+
+
+def table(members: list[Member], same: Callable[[Member, Member], bool]) -> dict[str, Member]:
+    """Members by name. A name that stands twice is harmless with the same bytes; other bytes would be read differently
+    by different readers, and are refused.
+    """
+    by_name: dict[str, Member] = {}
+    for member in members:
+        if member.kind == "directory":
+            continue
+        first = by_name.setdefault(member.name, member)
+        if first is not member and not same(first, member):
+            raise InvalidArgument(f"{member} stands twice in the archive, with different content")
+    return by_name
+
+
+class IndexedFile:
+    """An archive that is a regular file: its members are stretches of it."""
+
+    def __init__(self, fd: int, base: int = 0) -> None:
+        self._fd = fd
+        self._base = base  # where the archive begins in the file
+        size = os.fstat(fd).st_size - base
+        found = read_index(lambda offset, count: os.pread(fd, count, base + offset), size)
+        self.members: Mapping[str, Member] = table(found, self._same)
+
+    @contextlib.contextmanager
+    def span(self, name: str) -> Iterator[FileSpan]:
+        """The stretch of the file that a member is."""
+        member = regular(self.members, name)
+        yield FileSpan(self._fd, self._base + member.data_offset, member.size)
+
+    def digest(self, _name: str) -> Digest | None:
+        """Not known: nothing has been read."""
+        return None
+
+    def _same(self, first: Member, second: Member) -> bool:
+        if (first.kind, first.size, first.linkname) != (second.kind, second.size, second.linkname):
+            return False
+        hashes = [new_hash("sha256"), new_hash("sha256")]
+        for member, state in zip((first, second), hashes, strict=True):
+            pump.hash_range(self._fd, self._base + member.data_offset, member.size, state)
+        return hashes[0].digest() == hashes[1].digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    member: Member
+    path: str
+    digest: Digest
+
+
+class ReceivedPipe:
+    """An archive that came through a pipe: its members are files in scratch."""
+
+    def __init__(self, received: Mapping[str, _Received], links: Mapping[str, Member]) -> None:
+        self._received = received
+        self.members: Mapping[str, Member] = {**links, **{name: r.member for name, r in received.items()}}
+
+    def span(self, name: str) -> contextlib.AbstractContextManager[FileSpan]:
+        """A member's own file, which may be moved away; it was verified as it came."""
+        regular(self.members, name)
+        path = self._received[name].path
+        return whole_file(open_regular(path), trusted=True, path=path, owned=True)
+
+    def digest(self, name: str) -> Digest | None:
+        """The digest of what arrived."""
+        received = self._received.get(name)
+        return received.digest if received is not None else None
+
+
+def regular(members: Mapping[str, Member], name: str) -> Member:
+    """The regular file of that name; NotFound when there is none."""
+    member = members.get(name)
+    if member is None or member.kind != "file":
+        raise NotFound(f"the archive has no file {printable(name)}", side="source")
+    return member
+
+
+@contextlib.contextmanager
+def received(reader: Reader, run: Run) -> Iterator[ReceivedPipe]:
+    """Receive a whole tar from `reader` into scratch, which is removed in the end."""
+    folder = tempfile.mkdtemp(prefix="tranship-", dir=run.scratch_folder)
+    try:
+        with no_space_as_error(folder):
+            yield _Receiver(folder, run).receive(TarStream(reader))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Receiver:
+    def __init__(self, folder: str, run: Run) -> None:
+        self._folder = folder
+        self._run = run
+        self._files: dict[str, _Received] = {}
+        self._links: dict[str, Member] = {}
+        self._count = 0  # bytes so far
+        self._total = 0  # bytes to come, once an index that came first has said it
+        self._due = time.monotonic()
+        room = max(0, free_bytes(folder) - _SPARE)
+        self._room = min(room, run.limits.max_scratch) if run.limits.max_scratch is not None else room
+
+    def receive(self, stream: TarStream) -> ReceivedPipe:
+        for member in stream:
+            if member.kind in ("symlink", "hardlink"):
+                self._links.setdefault(member.name, member)
+            elif member.kind == "file":
+                self._keep(self._write(stream, member))
+        return ReceivedPipe(self._files, self._links)
+
+    def _write(self, stream: TarStream, member: Member) -> _Received:
+        if self._count + member.size > self._room:
+            raise NoSpace(
+                f"{member} of the archive has {member.size} bytes, and scratch has room for {self._room - self._count}",
+                path=self._folder,
+                needed=member.size,
+                free=self._room - self._count,
+            )
+        named = layout.digest_of_path(member.name)
+        algorithm = named.algorithm if named is not None else "sha256"
+        state = new_hash(algorithm)
+        path = os.path.join(self._folder, str(len(self._files)) + ("" if member.name not in self._files else "-again"))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            pump.pump(stream, lambda chunk: pump.write_all(fd, chunk), hasher=state, advance=self._advance)
+        finally:
+            os.close(fd)
+        digest = Digest.from_hash(algorithm, state)
+        if named is not None and digest != named:
+            blob = Descriptor(media_type="", digest=named, size=member.size)
+            raise DigestMismatch(
+                f"{member} of the archive is corrupt: its bytes have digest {digest}",
+                descriptor=blob,
+                actual=digest,
+                side="source",
+            )
+        return _Received(member, path, digest)
+
+    def _keep(self, new: _Received) -> None:
+        first = self._files.setdefault(new.member.name, new)
+        if first is not new:
+            os.unlink(new.path)
+            if first.digest != new.digest:
+                raise InvalidArgument(f"{new.member} stands twice in the archive, with different content")
+
+    def _advance(self, count: int) -> None:
+        self._run.check()
+        self._count += count
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + 0.1
+            self._run.report(
+                Progress(stage=Stage.RECEIVING, event="downloading", progress=self._count, total=self._total)
+            )
+
+
+__all__ = ["SPECIAL", "Contents", "IndexedFile", "ReceivedPipe", "read", "read_small", "received", "regular", "table"]

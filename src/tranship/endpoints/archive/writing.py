@@ -1,0 +1,189 @@
+"""Writing an archive: into a regular file at known places, from several threads; or as a stream, one member after another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from tranship import files, pump
+from tranship.endpoints.archive.arranging import Arranged, arrange_images
+from tranship.endpoints.choosing import patterns
+from tranship.formats.compression import Compressing
+from tranship.formats.tar import TRAILER
+from tranship.model import naming
+from tranship.transfer import spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tranship.endpoints.archive import Archive
+    from tranship.formats.tar import Placed
+    from tranship.model.descriptor import Descriptor, Root
+    from tranship.model.digest import Digest
+    from tranship.transfer.plan import Plan
+    from tranship.transfer.protocols import Blob, FileSpan
+    from tranship.transfer.run import Run
+
+
+class Sink(Protocol):
+    """What a stream is written to: anything with `write`, as files, sockets' makefile() and HTTP responses have it."""
+
+    def write(self, chunk: memoryview, /) -> int | None:
+        """Take bytes; a count below the chunk's length means that the rest is to be written again."""
+        ...
+
+
+class _Writing:
+    """What both ways of writing share: the plan, the names, and notes of where blobs came from."""
+
+    def __init__(self, value: Archive, run: Run) -> None:
+        self.value = value
+        self.run = run
+        self.names: list[Root] = []
+        self._origins: dict[Digest, Mapping[str, str]] = {}
+
+    def arranged(self, plan: Plan) -> Arranged:
+        self.names = naming.rename(plan.roots, patterns(self.value.names))
+        return arrange_images(plan, self.names, docker_manifest=self.value.docker_manifest, origins=self._origins)
+
+
+class FileDestination(_Writing):
+    """An archive that is a regular file: it appears under its name when everything is in it, or not at all.
+
+    The size of every member is known, so blobs are cloned or copied to their places by several workers at once.
+    """
+
+    workers = 4
+
+    def __init__(self, value: Archive, run: Run, path: str) -> None:
+        super().__init__(value, run)
+        self._path = path
+        self._file = contextlib.ExitStack()
+        self._fd = -1
+        self._arranged: Arranged | None = None
+
+    def prepare(self, plan: Plan) -> None:
+        """Make the file beside its place, and write everything but the blobs."""
+        arranged = self._arranged = self.arranged(plan)
+        self._fd = self._file.enter_context(files.replacing(self._path, durability=self.value.durability))
+        os.ftruncate(self._fd, arranged.arrangement.size)  # padding and the trailer are zeros, and holes read as such
+        for placed in arranged.arrangement.members:
+            data = placed.header + arranged.known.get(placed.entry.name, b"")
+            pump.write_all_at(self._fd, memoryview(data), placed.header_offset)
+
+    def has(self, _descriptor: Descriptor) -> bool:
+        """A new file holds nothing."""
+        return False
+
+    def write(self, blob: Blob) -> None:
+        """Stream a blob to its place."""
+        at = self._place(blob.descriptor).data_offset
+        with blob.open() as reader:
+            pump.pump(reader, _Positional(self._fd, at).write)
+
+    def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
+        """Clone or copy a file's bytes to their place."""
+        at = self._place(descriptor).data_offset
+        spans.take(span, descriptor, self._fd, at, self.run, alone=False)
+        return True
+
+    def publish(self, _roots: Sequence[Root]) -> Sequence[Root]:
+        """Make it durable and give the file its name."""
+        self._file.close()
+        return self.names
+
+    def abandon(self, error: BaseException) -> None:
+        """Remove what was written."""
+        self._file.__exit__(type(error), error, error.__traceback__)
+
+    def _place(self, descriptor: Descriptor) -> Placed:
+        if self._arranged is None:
+            raise RuntimeError("prepare() comes first")
+        return self._arranged.places[descriptor.digest]
+
+
+class _Positional:
+    """Writes one chunk after another from an offset on; the file's own position does not move."""
+
+    __slots__ = ("_at", "_fd")
+
+    def __init__(self, fd: int, at: int) -> None:
+        self._fd = fd
+        self._at = at
+
+    def write(self, chunk: memoryview) -> None:
+        pump.write_all_at(self._fd, chunk, self._at)
+        self._at += len(chunk)
+
+
+class StreamDestination(_Writing):
+    """An archive that is written forwards: a pipe, a response, or a compressed file.
+
+    Nothing but a complete archive ends with the end-of-archive blocks: a failure in the middle shows at the other end.
+    """
+
+    workers = 1
+
+    def __init__(self, value: Archive, run: Run, sink: Sink) -> None:
+        super().__init__(value, run)
+        self._sink = sink
+        self._compressing: Compressing | None = None
+        self._put: Callable[[memoryview], object] = self._write_all
+        if value.compression is not None:
+            self._compressing = Compressing(self._write_all, value.compression)
+            self._put = self._compressing.write
+        self._arranged: Arranged | None = None
+        self._next = 0  # the member that is written next
+
+    def prepare(self, plan: Plan) -> None:
+        """Lay out the archive. Nothing is written before the first blob is there."""
+        self._arranged = self.arranged(plan)
+
+    def sequence(self) -> Sequence[Descriptor]:
+        """The order of the archive."""
+        return self._laid().order
+
+    def has(self, _descriptor: Descriptor) -> bool:
+        """A stream holds nothing."""
+        return False
+
+    def write(self, blob: Blob) -> None:
+        """Write the member, with what stands before it. The blob is opened before its header is written."""
+        placed = self._laid().places[blob.descriptor.digest]
+        with blob.open() as reader:
+            self._known_up_to(placed)
+            self._put(memoryview(placed.header))
+            pump.pump(reader, self._put)
+        self._put(memoryview(bytes(placed.padding)))
+        self._next += 1
+
+    def publish(self, _roots: Sequence[Root]) -> Sequence[Root]:
+        """End the archive."""
+        self._known_up_to(None)
+        self._put(memoryview(TRAILER))
+        if self._compressing is not None:
+            self._compressing.finish()
+        return self.names
+
+    def _known_up_to(self, last: Placed | None) -> None:
+        """Write the members whose bytes are known and that stand before `last`."""
+        arranged = self._laid()
+        members = arranged.arrangement.members
+        while self._next < len(members) and (placed := members[self._next]) is not last:
+            data = arranged.known.get(placed.entry.name, b"")
+            self._put(memoryview(placed.header + data + bytes(placed.padding)))
+            self._next += 1
+
+    def _write_all(self, chunk: memoryview | bytes) -> None:
+        view = memoryview(chunk)
+        while view:
+            count = self._sink.write(view)
+            if count is None or count >= len(view):
+                return
+            view = view[count:]
+
+    def _laid(self) -> Arranged:
+        if self._arranged is None:
+            raise RuntimeError("prepare() comes first")
+        return self._arranged

@@ -1,0 +1,56 @@
+"""Picking images of an archive or a layout by what a user calls them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tranship.errors import InvalidArgument, NotFound, printable
+from tranship.model import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tranship.model.descriptor import Root
+
+
+def patterns(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names of an endpoint's value, which may be written as one string."""
+    if names is None:
+        return ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def choose(roots: Sequence[Root], names: Sequence[str], where: str) -> Sequence[Root]:
+    """The roots that `names` pick, in the order of `names`; all of them when there are none.
+
+    A name picks exactly, by the tag alone (`v1`), by digest (`sha256:…`), as docker would complete it, or by a glob.
+    Raises NotFound with what comes close, InvalidArgument for a tag that two different images carry.
+    """
+    if not names:
+        return roots
+    by_name: dict[str, Root] = {root.name: root for root in roots if root.name}
+    chosen: dict[tuple[str | None, str], Root] = {}
+    for name in names:
+        for root in _pick(roots, by_name, name, where):
+            chosen.setdefault((root.name, root.descriptor.digest), root)
+    return list(chosen.values())
+
+
+def _pick(roots: Sequence[Root], by_name: dict[str, Root], name: str, where: str) -> list[Root]:
+    if name in by_name:
+        return [by_name[name]]
+    tagged = [r for r in roots if r.descriptor.annotations.get(naming.REF_NAME) == name]
+    if len({r.descriptor.digest for r in tagged}) > 1:
+        called = ", ".join(printable(r.name or r.descriptor.digest) for r in tagged[:5])
+        raise InvalidArgument(f"{printable(name)} is not one image in {printable(where)}: {called}")
+    if tagged:
+        return tagged[:1]
+    digest = name.removeprefix("@")
+    same = [r for r in roots if r.descriptor.digest == digest]
+    if same:
+        return [replace(same[0], name=None)]
+    try:
+        return [by_name[found.name] for found in naming.select(by_name, [name])]
+    except NotFound as error:
+        raise NotFound(f"{error.message} in {printable(where)}", hint=error.hint, side="source") from None

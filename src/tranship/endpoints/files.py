@@ -1,0 +1,88 @@
+"""What the endpoints that keep blobs in files share: a blob of a file, and reading small files of strangers with a limit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tranship import pump
+from tranship.errors import InvalidArgument, Truncated, printable
+from tranship.transfer.protocols import FileSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tranship.model.descriptor import Descriptor
+
+
+class SpanReader:
+    """Reads a stretch of an open file from `offset` on, at most `size` bytes; the file's own position does not move."""
+
+    __slots__ = ("_at", "_end", "_fd")
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self._fd = fd
+        self._at = offset
+        self._end = offset + size
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill `buffer`; 0 at the end."""
+        want = min(len(buffer), self._end - self._at)
+        if want <= 0:
+            return 0
+        got = pump.read_at(self._fd, buffer[:want], self._at)
+        self._at += got
+        return got
+
+
+class FileBlob:
+    """A blob whose bytes are a stretch of a regular file.
+
+    `opened` gives the span, opened for one use; the file is closed with its context.
+    """
+
+    __slots__ = ("_opened", "descriptor")
+
+    def __init__(
+        self, descriptor: Descriptor, opened: Callable[[], contextlib.AbstractContextManager[FileSpan]]
+    ) -> None:
+        self.descriptor = descriptor
+        self._opened = opened
+
+    def span(self) -> contextlib.AbstractContextManager[FileSpan]:
+        """Open the file (NotFound when it is not there)."""
+        return self._opened()
+
+    @contextlib.contextmanager
+    def open(self, offset: int = 0) -> Iterator[SpanReader]:
+        """Open for reading from byte `offset`."""
+        with self._opened() as span:
+            yield SpanReader(span.fd, span.offset + offset, span.size - offset)
+
+
+@contextlib.contextmanager
+def whole_file(fd: int, *, trusted: bool = False, path: str | None = None, owned: bool = False) -> Iterator[FileSpan]:
+    """The span of all of an open file, which is closed in the end."""
+    try:
+        yield FileSpan(fd, 0, os.fstat(fd).st_size, trusted, Path(path) if path is not None else None, owned)
+    finally:
+        os.close(fd)
+
+
+def read_small(fd: int, limit: int, what: str) -> bytes:
+    """Read a small open file whole and close it; InvalidArgument when it is larger than `limit` bytes."""
+    try:
+        size = os.fstat(fd).st_size
+        if size > limit:
+            raise InvalidArgument(f"{printable(what)} has {size} bytes; at most {limit} are read")
+        data = b""
+        while len(data) < size:
+            chunk = os.pread(fd, size - len(data), len(data))
+            if not chunk:
+                raise Truncated(f"{printable(what)} became shorter while it was read", count=len(data))
+            data += chunk
+        return data
+    finally:
+        os.close(fd)

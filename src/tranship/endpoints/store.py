@@ -1,0 +1,317 @@
+"""The local store as an end of transfers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from tranship.endpoints.choosing import patterns
+from tranship.endpoints.files import FileBlob, whole_file
+from tranship.errors import AlreadyExists, NotFound, printable
+from tranship.model import naming
+from tranship.model.descriptor import Root
+from tranship.model.manifest import MAX_DOCUMENT, Document, Index
+from tranship.model.naming import SOURCE_LABEL, Naming
+from tranship.transfer import spans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tranship.files import Durability
+    from tranship.model.descriptor import Descriptor
+    from tranship.model.digest import Digest
+    from tranship.store import Lease, NamespaceView
+    from tranship.store import Store as OpenStore
+    from tranship.transfer.plan import Plan
+    from tranship.transfer.protocols import Blob, FileSpan
+    from tranship.transfer.run import Run
+
+GC_CONTENT = "containerd.io/gc.ref.content"  # label prefix: the value is the digest of what this object needs
+GC_SUBJECT = (
+    "containerd.io/gc.bref.content.subject"  # label: this object lives as long as that one (a referrer's subject)
+)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def default_root(environ: Mapping[str, str], uid: int) -> str:
+    """Where the store is when nobody says: `TRANSHIP_ROOT`, root's /var/lib/tranship, or a user's XDG data folder."""
+    if root := environ.get("TRANSHIP_ROOT"):
+        return root
+    if uid == 0:
+        return "/var/lib/tranship"
+    data = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local/share")
+    return os.path.join(data, "tranship")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Images in the local store.
+
+    names       as a source: which images (none: all of them; exactly, as docker would complete it, or a glob).
+                As a destination: what the image is called there (none: as at the source, by `naming`)
+    root        the store's folder; None: `TRANSHIP_ROOT`, or the user's own
+    namespace   containerd's world of names; files are shared between namespaces
+    naming      how images of an archive or layout are named; None: by their annotations, nameless ones by
+                `import-DATE@DIGEST`
+    labels      of the images that are stored
+    durability  "full" (survives a power cut) or "process"
+    sharing     "shared" or "isolated": may content that another namespace brought be used without its bytes?
+    quota       bytes that all blobs of the store may take
+    clobber     may a name that exists be moved to another image?
+    """
+
+    names: str | tuple[str, ...] = ()
+    root: str | os.PathLike[str] | None = None
+    namespace: str = "default"
+    naming: Naming | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
+    durability: Durability = "full"
+    sharing: Literal["shared", "isolated"] = "shared"
+    quota: int | None = None
+    clobber: bool = True
+
+    kind: ClassVar[str] = "store"
+
+    def __str__(self) -> str:
+        return "store:" + ",".join(patterns(self.names))
+
+    def open(self, *, create: bool = True) -> OpenStore:
+        """Open the store itself, for its content, images, leases and collection."""
+        from tranship.store import Store as OpenStore
+
+        root = self.root if self.root is not None else default_root(os.environ, os.getuid())
+        return OpenStore.open(root, durability=self.durability, sharing=self.sharing, quota=self.quota, create=create)
+
+    @contextlib.contextmanager
+    def open_source(self, run: Run) -> Iterator[StoreSource]:
+        """Open for reading: a lease keeps the images while they are read."""
+        del run
+        with self.open(create=False) as store:
+            space = store.namespace(self.namespace)
+            with space.leases.holding() as lease:
+                yield StoreSource(store, space, lease, patterns(self.names))
+
+    @contextlib.contextmanager
+    def open_destination(self, run: Run) -> Iterator[StoreDestination]:
+        """Open for writing: a lease keeps what arrives until it has a name, and one batch makes it durable."""
+        with self.open() as store, store.batch() as batch:
+            space = batch.namespace(self.namespace)
+            with space.leases.holding() as lease:
+                yield StoreDestination(self, run, store, space, lease)
+
+
+class StoreBlob(FileBlob):
+    """A blob of the store; its labels tell which repositories hold it too."""
+
+    __slots__ = ("_space",)
+
+    def __init__(self, descriptor: Descriptor, store: OpenStore, space: NamespaceView) -> None:
+        super().__init__(descriptor, lambda: _opened(descriptor, store, space))
+        self._space = space
+
+    @property
+    def repositories(self) -> Sequence[str]:
+        """`host/path` of each, by the labels `containerd.io/distribution.source.HOST` = PATH[,PATH…]."""
+        with contextlib.suppress(NotFound):
+            labels = self._space.content.info(self.descriptor.digest).labels
+            return [
+                f"{key[len(SOURCE_LABEL) + 1 :]}/{path}"
+                for key, value in labels.items()
+                if key.startswith(SOURCE_LABEL + ".")
+                for path in value.split(",")
+                if path
+            ]
+        return []
+
+
+def _opened(descriptor: Descriptor, store: OpenStore, space: NamespaceView) -> AbstractContextManager[FileSpan]:
+    fd = space.content.open(descriptor.digest)
+    return whole_file(fd, trusted=True, path=str(store.path_of(descriptor.digest)))
+
+
+class StoreSource:
+    """The readable side of a store."""
+
+    readers = 1
+
+    def __init__(self, store: OpenStore, space: NamespaceView, lease: Lease, names: Sequence[str]) -> None:
+        self._store = store
+        self._space = space
+        self._lease = lease
+        self._names = names
+
+    def roots(self) -> Sequence[Root]:
+        """The chosen images, held by the lease from now on."""
+        images = {image.name: image for image in self._space.images.list()}
+        chosen = list(images)
+        if self._names:
+            try:
+                chosen = [found.name for found in naming.select(images, self._names)]
+            except NotFound as error:
+                where = f"in namespace {printable(self._space.name)} of the store"
+                raise NotFound(f"{error.message} {where}", hint=error.hint, side="source") from None
+        roots = [Root(images[name].target, name) for name in chosen]
+        self._space.content.ensure_all({root.descriptor.digest: _NOTHING for root in roots}, lease=self._lease.id)
+        return roots
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Does the namespace record it?"""
+        return self._space.content.has(descriptor.digest)
+
+    def blob(self, descriptor: Descriptor) -> StoreBlob:
+        """A file of the store."""
+        return StoreBlob(descriptor, self._store, self._space)
+
+    def referrers(self, subject: Descriptor, artifact_type: str | None = None) -> Sequence[Descriptor]:
+        """Manifests that a transfer has brought because they refer to `subject`."""
+        from tranship.model.manifest import describe, parse
+
+        found: list[Descriptor] = []
+        for info in self._space.content.walk([f'labels."{GC_SUBJECT}"=={subject.digest}']):
+            raw = self._space.content.read_bytes(info.digest, MAX_DOCUMENT)
+            descriptor = describe(raw, algorithm=info.digest.algorithm)
+            document = parse(raw, descriptor)
+            if artifact_type is None or getattr(document, "artifact_type", None) == artifact_type:
+                found.append(descriptor)
+        return found
+
+
+class StoreDestination:
+    """The writable side of a store."""
+
+    workers = 4
+
+    def __init__(self, value: Store, run: Run, store: OpenStore, space: NamespaceView, lease: Lease) -> None:
+        self._value = value
+        self._run = run
+        self._store = store
+        self._space = space
+        self._lease = lease.id
+        self._labels: dict[Digest, dict[str, str]] = {}
+        self._present: set[Digest] = set()
+        self._origins: dict[Digest, dict[str, str]] = {}
+        self._scratch: Path | None = None
+        self._images: list[Root] = []
+
+    def scratch(self) -> Path:
+        """A folder beside the blobs; the store removes it after a crash."""
+        if self._scratch is None:
+            self._scratch = self._store.scratch()
+        return self._scratch
+
+    def document(self, descriptor: Descriptor) -> bytes | None:
+        """A document that is here, held by the transfer's lease."""
+        if not self._space.content.ensure(descriptor.digest, lease=self._lease):
+            return None
+        return self._space.content.read_bytes(descriptor.digest, MAX_DOCUMENT)
+
+    def prepare(self, plan: Plan) -> None:
+        """Name the images, hold what is here already, and check the room for the rest."""
+        self._images = self._named(plan.roots)
+        if not self._value.clobber:
+            self._refuse_taken()
+        for node in plan.nodes.values():
+            self._labels[node.descriptor.digest] = gc_labels(node.document)
+        for root in plan.roots:
+            if root.subject is not None:
+                self._labels.setdefault(root.descriptor.digest, {})[GC_SUBJECT] = root.subject
+        wanted = {d.digest: self._labels.get(d.digest, {}) for d in (*plan.documents, *plan.blobs)}
+        self._present = self._space.content.ensure_all(wanted, lease=self._lease)
+        everything = (*plan.documents, *plan.blobs)
+        self._store.reserve(sum(d.size for d in everything if d.digest not in self._present))
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Is it here, and held?"""
+        return descriptor.digest in self._present or (not self._labels and self._space.content.has(descriptor.digest))
+
+    def write(self, blob: Blob) -> None:
+        """Receive a blob."""
+        descriptor = blob.descriptor
+        with blob.open() as reader:
+            self._space.content.put(
+                reader,
+                descriptor.digest,
+                descriptor.size,
+                labels=self._labels.get(descriptor.digest),
+                lease=self._lease,
+                verified=True,
+            )
+
+    def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
+        """Move scratch in; clone or copy any other file. Files of others are never linked: they could change."""
+        labels = self._labels.get(descriptor.digest)
+        if span.owned and span.path is not None and os.stat(span.path).st_dev == os.stat(self._store.root).st_dev:
+            self._space.content.adopt_file(
+                span.path, descriptor.digest, descriptor.size, labels=labels, lease=self._lease
+            )
+            self._run.meter(descriptor).done = descriptor.size
+            return True
+        with self._space.content.draft(descriptor.digest, descriptor.size, labels=labels, lease=self._lease) as draft:
+            spans.take(span, descriptor, draft.fd, 0, self._run, alone=True)
+            draft.commit(descriptor.digest)
+        return True
+
+    def came_from(self, descriptor: Descriptor, repository: str) -> None:
+        """Note which repository holds the blob, for cross-repository mounts later."""
+        host, _, path = repository.partition("/")
+        self._origins.setdefault(descriptor.digest, {})[f"{SOURCE_LABEL}.{host}"] = path
+
+    def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
+        """Store the names, all of them or none."""
+        from tranship.store import Image
+
+        del roots  # named in prepare
+        if self._origins:
+            self._space.content.ensure_all(self._origins, lease=self._lease)
+        images = [root for root in self._images if root.subject is None]
+        self._space.images.put_all(Image(root.name or "", root.descriptor, self._value.labels) for root in images)
+        return self._images
+
+    def _named(self, roots: Sequence[Root]) -> list[Root]:
+        """What the images will be called here."""
+        images = [root for root in roots if root.subject is None]
+        referrers = [root for root in roots if root.subject is not None]
+        names = patterns(self._value.names)
+        if names:
+            return [*naming.rename(images, names), *referrers]
+        rules = self._value.naming
+        if rules is None and all(root.name and naming.is_full(root.name) for root in images):
+            return [*images, *referrers]
+        if rules is None:
+            from datetime import UTC, datetime
+
+            rules = Naming.of_import(datetime.now(UTC).date())
+        named = rules.name_members(images)
+        for root in named:
+            if root.name and root.name == f"{rules.nameless}@{root.descriptor.digest}":
+                self._run.notice(f"an image without a name is stored as {root.name}")
+        return [*named, *referrers]
+
+    def _refuse_taken(self) -> None:
+        for root in self._images:
+            with contextlib.suppress(NotFound):
+                taken = self._space.images.get(root.name or "")
+                if taken.target.digest != root.descriptor.digest:
+                    raise AlreadyExists(
+                        f"image {printable(taken.name)} is in the store already, with digest {taken.target.digest}",
+                        side="destination",
+                    )
+
+
+def gc_labels(document: Document) -> dict[str, str]:
+    """The labels by which a document keeps its children from collection (containerd, images.ChildGCLabels).
+
+    All children are named, those too that do not take part: a label to absent content is harmless, and a later transfer
+    may bring it.
+    """
+    if isinstance(document, Index):
+        return {f"{GC_CONTENT}.m.{n}": str(child.digest) for n, child in enumerate(document.manifests)}
+    labels: dict[str, str] = {f"{GC_CONTENT}.l.{n}": layer.digest for n, layer in enumerate(document.layers)}
+    if document.config is not None:
+        labels[f"{GC_CONTENT}.config"] = document.config.digest
+    return labels
