@@ -10,7 +10,7 @@
 
 Grammar, texts of errors and oddities are those of containerd's pkg/filters: an absent field compares as an empty string, for
 `!=` and `~=` too; an invalid expression matches nothing; single quotes quote nothing. What is filtered comes as a function
-from a field path to a value; there is one below for each kind of thing.
+from a field path to a value; `adaptor` makes one.
 """
 
 from __future__ import annotations
@@ -91,36 +91,16 @@ def parse(filters: Sequence[str]) -> Filter:
     return Filter(tuple(_Parser(text).selectors() if text else () for text in filters))
 
 
-# --- what is filtered -------------------------------------------------------------------------------------------------
+def adaptor(fields: Mapping[str, str], maps: Mapping[str, Mapping[str, str]]) -> Adaptor:
+    """Show a thing to a filter: its named fields, and its maps, whose keys are the rest of a path joined with dots.
 
+        content  digest                                 labels.*        (`size` is documented and always absent)
+        ingest   ref
+        image    name, target.digest, target.mediatype  labels.*, annotations.* (of the target)
+        lease    id                                     labels.*
 
-def content(digest: str, labels: Mapping[str, str]) -> Adaptor:
-    """A blob of a content store: `digest`, `labels.*`. (`size` is documented and always absent.)"""
-    return _adaptor({"digest": digest}, {"labels": labels})
-
-
-def ingest(ref: str) -> Adaptor:
-    """A blob that is being written: `ref`."""
-    return _adaptor({"ref": ref}, {})
-
-
-def image(
-    name: str, digest: str, media_type: str, labels: Mapping[str, str], annotations: Mapping[str, str]
-) -> Adaptor:
-    """An image of a store: `name`, `target.digest`, `target.mediatype`, `labels.*`, `annotations.*` of its target."""
-    fields = {"name": name or None, "target.digest": digest or None, "target.mediatype": media_type or None}
-    return _adaptor(fields, {"labels": labels, "annotations": annotations})
-
-
-def lease(name: str, labels: Mapping[str, str]) -> Adaptor:
-    """A lease: `id`, `labels.*`."""
-    return _adaptor({"id": name or None}, {"labels": labels})
-
-
-def _adaptor(fields: Mapping[str, str | None], maps: Mapping[str, Mapping[str, str]]) -> Adaptor:
-    """Show named fields, and maps by a key that is the rest of the path joined with dots: `labels.a.b` is label `a.b`.
-
-    Like containerd's adaptors it looks at as much of the path as it knows: `name.more` is `name`.
+    Like containerd's adaptors it looks at as much of the path as it knows: `name.more` is `name`, `labels.a.b` the label
+    `a.b`.
     """
 
     def look(path: Sequence[str]) -> str | None:
