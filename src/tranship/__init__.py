@@ -1,1 +1,100 @@
-"""tranship moves container images: any of registry, archive, OCI layout, store, containerd and docker engine to any other."""
+"""tranship moves container images: any of registry, archive, OCI layout, store, containerd and docker engine to any other.
+
+    from tranship import Archive, Store, transfer
+
+    transfer(Store("docker.io/library/alpine:3"), Archive("alpine.tar"))
+
+Endpoints are plain frozen values; `transfer` moves what lies between two of them and returns a Summary, or raises one of the
+errors of `tranship.errors`. Everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tranship.version import __version__
+
+if TYPE_CHECKING:
+    from tranship import errors
+    from tranship.endpoints.archive import Archive
+    from tranship.endpoints.layout import Layout
+    from tranship.endpoints.pack import Pack
+    from tranship.endpoints.store import Store
+    from tranship.engine.plan import Plan
+    from tranship.engine.progress import Outcome, Progress, Reporter, Stage
+    from tranship.engine.run import CancelToken, Limits
+    from tranship.engine.selection import Selection
+    from tranship.engine.transfer import Summary, plan, transfer
+    from tranship.errors import TranshipError
+    from tranship.model.descriptor import Descriptor, Root
+    from tranship.model.digest import Digest
+    from tranship.model.naming import Naming
+    from tranship.model.platform import Platform
+    from tranship.model.reference import Reference
+
+_HOMES = {
+    "Archive": "tranship.endpoints.archive",
+    "CancelToken": "tranship.engine.run",
+    "Descriptor": "tranship.model.descriptor",
+    "Digest": "tranship.model.digest",
+    "Layout": "tranship.endpoints.layout",
+    "Limits": "tranship.engine.run",
+    "Naming": "tranship.model.naming",
+    "Outcome": "tranship.engine.progress",
+    "Pack": "tranship.endpoints.pack",
+    "Plan": "tranship.engine.plan",
+    "Platform": "tranship.model.platform",
+    "Progress": "tranship.engine.progress",
+    "Reference": "tranship.model.reference",
+    "Reporter": "tranship.engine.progress",
+    "Root": "tranship.model.descriptor",
+    "Selection": "tranship.engine.selection",
+    "Stage": "tranship.engine.progress",
+    "Store": "tranship.endpoints.store",
+    "Summary": "tranship.engine.transfer",
+    "TranshipError": "tranship.errors",
+    "plan": "tranship.engine.transfer",
+    "transfer": "tranship.engine.transfer",
+}
+
+__all__ = [
+    "Archive",
+    "CancelToken",
+    "Descriptor",
+    "Digest",
+    "Layout",
+    "Limits",
+    "Naming",
+    "Outcome",
+    "Pack",
+    "Plan",
+    "Platform",
+    "Progress",
+    "Reference",
+    "Reporter",
+    "Root",
+    "Selection",
+    "Stage",
+    "Store",
+    "Summary",
+    "TranshipError",
+    "__version__",
+    "errors",
+    "plan",
+    "transfer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tranship' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -29,7 +29,7 @@ from tranship.model.digest import Digest
 from tranship.model.naming import ExtraName
 from tranship.model.platform import Platform
 from tranship.model.secret import Credential, Secret
-from tranship.transfer.progress import Progress, Stage
+from tranship.engine.progress import Progress, Stage
 
 LINUX = Platform("linux", "amd64")
 WINDOWS = Platform("windows", "amd64", os_version="10.0.20348.1", os_features=("win32k",))

@@ -23,7 +23,7 @@ from tranship.containerd.ends import decode_end, encode_end, transfer_request
 from tranship.containerd.methods import methods
 from tranship.containerd.wire import WireExportStream, WireImageStore, WireImportStream, WireRegistry
 from tranship.formats.stream_window import CHUNK, Receiver, Sender
-from tranship.transfer.progress import Stage
+from tranship.engine.progress import Stage
 
 DATA = Path(__file__).resolve().parents[1] / "data/wire"
 NOT_OURS = {

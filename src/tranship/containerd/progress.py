@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from tranship._api.types.transfer import progress_pb2
 from tranship.containerd.codec import MAX_ITEMS, MAX_TEXT, pack, unpack
 from tranship.containerd.values import to_descriptor
+from tranship.engine.progress import Progress, Stage
 from tranship.errors import InvalidReference, printable
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
-from tranship.transfer.progress import Progress, Stage
 
 if TYPE_CHECKING:
     from tranship._api.wellknown import Any
@@ -40,7 +40,7 @@ _COMPLETED = {
 class Wording:
     """How containerd tells of one transfer: by its operation, and the reference of its registry if it has one."""
 
-    operation: str  # of tranship.transfer.progress.OPERATIONS, or "copy"
+    operation: str  # of tranship.engine.progress.OPERATIONS, or "copy"
     reference: str = ""
 
     def __call__(self, event: Progress) -> tuple[Progress, ...]:

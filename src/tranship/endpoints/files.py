@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tranship import pump
+from tranship.engine.protocols import FileSpan
 from tranship.errors import InvalidArgument, Truncated, printable
-from tranship.transfer.protocols import FileSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, ClassVar
 from tranship import files
 from tranship.endpoints.choosing import choose, patterns
 from tranship.endpoints.files import FileBlob, read_small, whole_file
+from tranship.engine import spans
 from tranship.errors import InvalidArgument, NotFound, TranshipError, printable
 from tranship.formats import layout
 from tranship.model import naming
 from tranship.pump import pump, write_all
-from tranship.transfer import spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from tranship.engine.plan import Plan
+    from tranship.engine.protocols import Blob, FileSpan, Source
+    from tranship.engine.run import Run
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
-    from tranship.transfer.plan import Plan
-    from tranship.transfer.protocols import Blob, FileSpan, Source
-    from tranship.transfer.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +253,8 @@ def find_referrers(
     source: Source, roots: Sequence[Root], subject: Descriptor, artifact_type: str | None
 ) -> Sequence[Descriptor]:
     """Among the manifests that an index lists, those whose `subject` is the given one, in order of their digests."""
+    from tranship.engine.plan import read_all
     from tranship.model.manifest import parse
-    from tranship.transfer.plan import read_all
 
     found: dict[Digest, Descriptor] = {}
     for root in roots:

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tranship.endpoints.choosing import patterns
 from tranship.endpoints.files import FileBlob, whole_file
+from tranship.engine import spans
 from tranship.errors import AlreadyExists, NotFound, printable
 from tranship.model import naming
 from tranship.model.descriptor import Root
 from tranship.model.manifest import MAX_DOCUMENT, Document, Index
 from tranship.model.naming import SOURCE_LABEL, Naming
-from tranship.transfer import spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tranship.engine.plan import Plan
+    from tranship.engine.protocols import Blob, FileSpan
+    from tranship.engine.run import Run
     from tranship.files import Durability
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
     from tranship.store import Lease, NamespaceView
     from tranship.store import Store as OpenStore
-    from tranship.transfer.plan import Plan
-    from tranship.transfer.protocols import Blob, FileSpan
-    from tranship.transfer.run import Run
 
 GC_CONTENT = "containerd.io/gc.ref.content"  # label prefix: the value is the digest of what this object needs
 GC_SUBJECT = (

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from tranship.endpoints.archive.contents import Contents
     from tranship.endpoints.archive.writing import FileDestination, Sink
+    from tranship.engine.protocols import Destination, Source
+    from tranship.engine.run import Run
     from tranship.formats.compression import Compression
-    from tranship.transfer.protocols import Destination, Source
-    from tranship.transfer.run import Run
 
 Format = Literal["auto", "oci", "docker"]
 

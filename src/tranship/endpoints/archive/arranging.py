@@ -19,9 +19,9 @@ from tranship.model.platform import default_strict, ordered
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tranship.engine.plan import Plan
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
-    from tranship.transfer.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

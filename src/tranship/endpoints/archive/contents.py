@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from tranship import pump
 from tranship.endpoints.files import read_small, whole_file
+from tranship.engine.progress import Progress, Stage
+from tranship.engine.protocols import FileSpan
 from tranship.errors import DigestMismatch, InvalidArgument, NoSpace, NotFound, printable
 from tranship.files import free_bytes, no_space_as_error, open_regular
 from tranship.formats import layout
 from tranship.formats.tar import Member, TarStream, read_index
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest, new_hash
-from tranship.transfer.progress import Progress, Stage
-from tranship.transfer.protocols import FileSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from tranship.engine.run import Run
     from tranship.pump import Reader
-    from tranship.transfer.run import Run
 
 SPECIAL = frozenset({"oci-layout", "index.json", "manifest.json", "repositories"})  # they say what an archive holds
 _SPARE = 64 << 20  # bytes that receiving always leaves free on the file system

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tranship.endpoints.archive import Format
+    from tranship.engine.protocols import Blob, FileSpan
+    from tranship.engine.run import Run
     from tranship.model.descriptor import Descriptor, Root
-    from tranship.transfer.protocols import FileSpan
-    from tranship.transfer.run import Run
 
 
 def open_images(contents: Contents, where: str, run: Run, *, wanted: Format) -> ArchiveSource:
@@ -64,7 +64,7 @@ class ArchiveSource:
         member = self._contents.members.get(layout.blob_path(descriptor.digest))
         return member is not None and member.kind == "file" and member.size == descriptor.size
 
-    def blob(self, descriptor: Descriptor) -> FileBlob:
+    def blob(self, descriptor: Descriptor) -> Blob:
         """A member of the archive."""
         return FileBlob(descriptor, lambda: self._open(descriptor))
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Protocol
 from tranship import files, pump
 from tranship.endpoints.archive.arranging import Arranged, arrange_images
 from tranship.endpoints.choosing import patterns
+from tranship.engine import spans
 from tranship.formats.compression import Compressing
 from tranship.formats.tar import TRAILER
 from tranship.model import naming
-from tranship.transfer import spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tranship.endpoints.archive import Archive
+    from tranship.engine.plan import Plan
+    from tranship.engine.protocols import Blob, FileSpan
+    from tranship.engine.run import Run
     from tranship.formats.tar import Placed
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
-    from tranship.transfer.plan import Plan
-    from tranship.transfer.protocols import Blob, FileSpan
-    from tranship.transfer.run import Run
 
 
 class Sink(Protocol):

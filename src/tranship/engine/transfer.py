@@ -7,21 +7,21 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tranship.engine.plan import Partial, Plan, make_plan
+from tranship.engine.progress import Outcome, Progress, Reporter, Stage, key
+from tranship.engine.protocols import HasScratch, HoldsDocuments, NeedsClosure, PromisesClosure, Sequential
+from tranship.engine.routes import ROUTES, Route, note_origin
+from tranship.engine.run import CancelToken, Limits, Run, Verification
+from tranship.engine.selection import Selection
 from tranship.errors import Cancelled, TranshipError
-from tranship.transfer.plan import Partial, Plan, make_plan
-from tranship.transfer.progress import Outcome, Progress, Reporter, Stage, key
-from tranship.transfer.protocols import HasScratch, HoldsDocuments, NeedsClosure, PromisesClosure, Sequential
-from tranship.transfer.routes import ROUTES, Route, note_origin
-from tranship.transfer.run import CancelToken, Limits, Run, Verification
-from tranship.transfer.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from tranship.engine.protocols import Blob, Destination, Readable, Source, Writable
     from tranship.model.descriptor import Descriptor, Root
     from tranship.pump import Reader
-    from tranship.transfer.protocols import Blob, Destination, Readable, Source, Writable
 
     MoveOne = Callable[[Descriptor], "tuple[Descriptor, Outcome]"]
 

@@ -14,15 +14,15 @@ import os
 from typing import TYPE_CHECKING
 
 from tranship import files, pump
+from tranship.engine.verify import check_digest, truncated
 from tranship.model.digest import Digest
-from tranship.transfer.verify import check_digest, truncated
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
+    from tranship.engine.protocols import FileSpan
+    from tranship.engine.run import Run
     from tranship.model.descriptor import Descriptor
-    from tranship.transfer.protocols import FileSpan
-    from tranship.transfer.run import Run
 
 BLOCK = 4096  # bytes; ranges are cloned in multiples of it, which suits nearly every file system
 _WORTH_CLONING = 1 << 20  # bytes; below, a copy is as quick. Our archives align what is as large

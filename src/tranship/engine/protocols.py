@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tranship.engine.plan import Plan
+    from tranship.engine.run import Run
     from tranship.model.descriptor import Descriptor, Root
     from tranship.pump import Reader
-    from tranship.transfer.plan import Plan
-    from tranship.transfer.run import Run
 
 
 class Blob(Protocol):

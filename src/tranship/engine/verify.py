@@ -15,10 +15,10 @@ from tranship.model.digest import Digest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tranship.engine.protocols import Blob
+    from tranship.engine.run import Meter
     from tranship.model.descriptor import Descriptor
     from tranship.pump import Reader
-    from tranship.transfer.protocols import Blob
-    from tranship.transfer.run import Meter
 
 
 class CheckedReader:

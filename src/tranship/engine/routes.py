@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tranship.transfer.progress import Outcome
-from tranship.transfer.protocols import AdoptsFiles, FileBacked, InRepository, KnowsRepositories, Mounts, Verifies
-from tranship.transfer.verify import CheckedBlob
+from tranship.engine.progress import Outcome
+from tranship.engine.protocols import AdoptsFiles, FileBacked, InRepository, KnowsRepositories, Mounts, Verifies
+from tranship.engine.verify import CheckedBlob
 
 if TYPE_CHECKING:
-    from tranship.transfer.protocols import Blob, Destination
-    from tranship.transfer.run import Run
+    from tranship.engine.protocols import Blob, Destination
+    from tranship.engine.run import Run
 
 Route = Callable[["Blob", "Destination", "Run"], Outcome | None]  # None: declined, try the next
 

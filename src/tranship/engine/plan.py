@@ -21,9 +21,9 @@ from tranship.pump import read_exactly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tranship.transfer.protocols import Source
-    from tranship.transfer.run import Run
-    from tranship.transfer.selection import Selection
+    from tranship.engine.protocols import Source
+    from tranship.engine.run import Run
+    from tranship.engine.selection import Selection
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tranship.engine.progress import Outcome, Progress, Reporter, Stage, gerund, key, moving, operation
 from tranship.errors import Cancelled, TranshipError
-from tranship.transfer.progress import Outcome, Progress, Reporter, Stage, gerund, key, moving, operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
