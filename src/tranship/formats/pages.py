@@ -1,0 +1,94 @@
+"""Lists that come in pages: tags, the catalog, referrers.
+
+A page names the next one in a Link header (RFC 8288). The next page must be at the same host and must not have been read
+before, and there is an end to how many are read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tranship.errors import InvalidArgument, PolicyRefused, Unavailable, printable
+from tranship.formats.distribution import Repository, expect
+from tranship.formats.messages import Flow, Headers, Origin, Request, Response, join, redacted
+from tranship.formats.refusals import registry_name
+from tranship.model import strict_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+T = TypeVar("T")
+MAX_PAGES = 10_000
+MAX_ITEMS = 1_000_000  # of one list
+_MAX_LINK = 16 * 1024  # characters of the Link headers that are read
+_LINK = re.compile(r"<([^<>]*+)>([^<>]*+)")
+
+
+def tags(repository: Repository) -> Flow[list[str]]:
+    """All tags of a repository, in the registry's order."""
+    return all_pages(repository.tags(), lambda request, response: _names(request, response, "tags"))
+
+
+def catalog(repository: Repository) -> Flow[list[str]]:
+    """All repositories that the registry lists."""
+    return all_pages(repository.catalog(), lambda request, response: _names(request, response, "repositories"))
+
+
+def all_pages(
+    first: Request, read: Callable[[Request, Response], Iterable[T]], answer: Response | None = None
+) -> Flow[list[T]]:
+    """Read page after page, each with `read`. `answer` is the first page, where the caller has it already."""
+    found: list[T] = []
+    seen = {first.url}
+    request = first
+    response = answer if answer is not None else (yield first)
+    while True:
+        found += read(request, response)
+        if len(found) > MAX_ITEMS or len(seen) > MAX_PAGES:
+            raise Unavailable(f"registry {registry_name(first)} gives {first.object} without end; gave up")
+        following = _next(request, response, seen)
+        if following is None:
+            return found
+        request, response = following, (yield following)
+
+
+def next_link(headers: Headers) -> str | None:
+    """The target of `rel="next"`, as it stands."""
+    for value in headers.all("link"):
+        for target, parameters in _LINK.findall(value[:_MAX_LINK]):
+            for parameter in parameters.strip(" ,").split(";"):
+                name, _, relations = parameter.partition("=")
+                if name.strip().lower() == "rel" and "next" in relations.strip(' "').lower().split():
+                    return str(target)
+    return None
+
+
+def _next(request: Request, response: Response, seen: set[str]) -> Request | None:
+    target = next_link(response.headers)
+    if not target:
+        return None
+    what = f"registry {registry_name(request)} leads the next page of {request.object}"
+    url = join(response.url, target, what)
+    if Origin.of(url) != Origin.of(request.url):
+        raise PolicyRefused(f"{what} to another host, {redacted(url)}")
+    if url in seen:
+        raise Unavailable(f"{what} back to a page that was read before")
+    seen.add(url)
+    return replace(request, url=url)
+
+
+def _names(request: Request, response: Response, key: str) -> Iterable[str]:
+    expect(request, response, 200)
+    what = f"{request.object} of registry {registry_name(request)}"
+    try:
+        value: Any = strict_json.loads(response.body, what)
+    except InvalidArgument as error:
+        raise Unavailable(str(error)) from None
+    names = value.get(key, ()) if isinstance(value, dict) else value
+    if names is None:  # Go writes null for an empty list
+        return ()
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise Unavailable(f"{what}: {key} must be a list of strings, found {printable(repr(names))}")
+    return names

@@ -1,0 +1,86 @@
+"""Referrers: the manifests that name another as their subject (distribution-spec, "Listing Referrers").
+
+Registries without the API keep the list in an index under a tag made of the subject's digest; whoever pushes a referrer there
+keeps that index up to date.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tranship.errors import InvalidArgument
+from tranship.formats.distribution import Repository, expect
+from tranship.formats.messages import Flow, Request, Response, media_type
+from tranship.formats.pages import all_pages
+from tranship.model import manifest, mediatypes, strict_json
+
+if TYPE_CHECKING:
+    from tranship.model.descriptor import Descriptor
+    from tranship.model.digest import Digest
+
+_NO_SUCH_API = frozenset({400, 404, 405, 406, 501})  # what registries of before 2023 answer
+
+
+def fallback_tag(subject: Digest) -> str:
+    """The tag under which a registry without the API keeps the list: `sha256-<hex>`, at most 64 characters of hex."""
+    return f"{subject.algorithm}-{subject.hex[:64]}"
+
+
+def referrers(
+    repository: Repository, subject: Digest, artifact_type: str | None = None
+) -> Flow[tuple[Descriptor, ...]]:
+    """Every referrer of `subject`, in order of their digests, of one artifact type or of all."""
+    request = repository.referrers(subject, artifact_type)
+    answer = yield request
+    if _knows_referrers(answer):
+        found = yield from all_pages(request, _entries, answer)
+    else:
+        found = yield from _of_tag(repository, subject)
+    # Not every registry filters, so filtering is ours (the header OCI-Filters-Applied would only save the look).
+    wanted = (entry for entry in found if artifact_type in (None, entry.extra.get("artifactType")))
+    return tuple(sorted({entry.digest: entry for entry in wanted}.values(), key=lambda entry: entry.digest))
+
+
+def keeps_referrers(response: Response) -> bool:
+    """Did the registry note the subject of the manifest that was just put? If not, `note_referrer` must."""
+    return response.headers.get("oci-subject") is not None
+
+
+def note_referrer(repository: Repository, subject: Digest, entry: Descriptor) -> Flow[bool]:
+    """Add `entry` to the index of the fallback tag; False when it was there.
+
+    Two writers at once may lose one entry: the protocol has no way to say "if unchanged" that registries honour.
+    """
+    entries = yield from _of_tag(repository, subject)
+    if any(old.digest == entry.digest for old in entries):
+        return False
+    value = {
+        "schemaVersion": 2,
+        "mediaType": mediatypes.OCI_INDEX,
+        "manifests": [old.to_json() for old in (*entries, entry)],
+    }
+    request = repository.put_manifest(fallback_tag(subject), strict_json.dumps(value), mediatypes.OCI_INDEX)
+    expect(request, (yield request), 200, 201, 202, 204)
+    return True
+
+
+def _knows_referrers(answer: Response) -> bool:
+    """Does the registry have the API? One without it says so in several ways, or answers with a page for people."""
+    if answer.status == 200:
+        return media_type(answer.headers) == mediatypes.OCI_INDEX
+    return answer.status not in _NO_SUCH_API
+
+
+def _of_tag(repository: Repository, subject: Digest) -> Flow[list[Descriptor]]:
+    request = repository.get_manifest(fallback_tag(subject))
+    response = yield request
+    return [] if response.status == 404 else list(_entries(request, response))
+
+
+def _entries(request: Request, response: Response) -> tuple[Descriptor, ...]:
+    expect(request, response, 200)
+    descriptor = manifest.describe(response.body, mediatypes.OCI_INDEX)
+    document = manifest.parse(response.body, descriptor)
+    if not isinstance(document, manifest.Index):
+        raise InvalidArgument(f"{request.object} of {request.repository}: expected an index")
+    return document.manifests
