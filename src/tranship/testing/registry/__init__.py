@@ -11,9 +11,24 @@ registries forgive is refused here. Every request is recorded in `registry.reque
 
 from __future__ import annotations
 
+from tranship.testing.registry.auth import Basic, Token, TokenServer
+from tranship.testing.registry.faults import CONFUSIONS, FAULTS, Fault
 from tranship.testing.registry.messages import Exchange, Headers, Refusal
 from tranship.testing.registry.protocol import KINDS
 from tranship.testing.registry.registry import RegistryServer
 from tranship.testing.registry.server import TLS
 
-__all__ = ["KINDS", "TLS", "Exchange", "Headers", "Refusal", "RegistryServer"]
+__all__ = [
+    "CONFUSIONS",
+    "FAULTS",
+    "KINDS",
+    "TLS",
+    "Basic",
+    "Exchange",
+    "Fault",
+    "Headers",
+    "Refusal",
+    "RegistryServer",
+    "Token",
+    "TokenServer",
+]

@@ -11,15 +11,10 @@ from urllib.parse import parse_qsl
 from tranship.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        Buffer,  # type: ignore[attr-defined]  # 3.12; only for the checker
-        Callable,
-        Iterable,
-        Iterator,
-    )
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+Chunk = bytes | memoryview
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
-SECRET_FIELDS = frozenset({"password", "refresh_token", "access_token", "token"})
 
 
 class Headers:
@@ -84,6 +79,7 @@ class Exchange:
     received: int = 0  # bytes of the request's body
     sent: int = 0  # bytes of the response's body, as handed to the socket
     form: dict[str, str] = field(default_factory=dict, repr=False)  # what a token request POSTed
+    certificate: Mapping[str, Any] | None = field(default=None, repr=False)  # the client's, as ssl.getpeercert gives it
     faults: list[str] = field(default_factory=list)  # the names of those that took part
 
     @property
@@ -106,7 +102,9 @@ class RequestBody(Protocol):
     """A request's body, read once."""
 
     received: int  # bytes so far
-    stop: tuple[int, Hangup] | None  # a fault's wish: raise this after so many bytes
+    stop: (
+        tuple[int, Callable[[], Hangup]] | None
+    )  # a fault's wish: after so many bytes, call this and raise what it gives
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer as far as bytes are at hand; 0 is the end. Raises ClientGone when the client leaves early."""
@@ -124,6 +122,7 @@ class Request:
     length: int | None  # of the body, in bytes; None: chunked
     exchange: Exchange
     origin: str  # scheme://host:port of the server that got it
+    wait: Callable[[float], bool]  # pause for so many seconds; True at once when the client has gone or the server ends
 
     @property
     def path(self) -> str:
@@ -156,7 +155,7 @@ class Body:
     """A response's body: its size, and how to come by its bytes."""
 
     size: int
-    chunks: Callable[[], Iterator[Buffer]]
+    chunks: Callable[[], Iterator[Chunk]]
     file: tuple[str, int] | None = None  # path and offset, where the bytes may also be sent from
 
     @classmethod
@@ -179,7 +178,7 @@ class Response:
     reason: str | None = None
     before: Iterable[bytes] = ()  # raw bytes ahead of the status line
     after: bytes = b""  # raw bytes behind the body
-    pause: float = 0.0  # seconds between the bytes of the header
+    pause: float = 0.0  # seconds between the bytes of status line and header
     close: bool = False  # say `Connection: close`, and do it
 
     def head(self) -> bytes:

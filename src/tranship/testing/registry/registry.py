@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Literal
 
 from tranship.model.digest import Digest
 from tranship.testing.registry import blobs, discovery, manifests, protocol, uploads
+from tranship.testing.registry.auth import Basic, Token, TokenServer, needed_access
+from tranship.testing.registry.faults import FaultyServer
 from tranship.testing.registry.messages import Refusal, Request, Response
 from tranship.testing.registry.protocol import Call, Options
-from tranship.testing.registry.server import TLS, Server
 from tranship.testing.registry.state import State, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from tranship.testing.registry.server import TLS
 
 _HANDLERS: dict[str, Callable[[Call], Response]] = {
     "ping": discovery.ping,
@@ -39,7 +42,7 @@ _DELETES = frozenset({"blob.delete", "manifest.delete"})
 _WRITES = _DELETES | {kind for kind in _HANDLERS if kind.startswith("upload.")} | {"manifest.put"}
 
 
-class RegistryServer(Server):
+class RegistryServer(FaultyServer):
     """A registry on a port of the loopback interface, for the length of a `with` block.
 
     storage         "memory", or a folder for big blobs; what is in the folder is there again for the next registry on it
@@ -50,6 +53,7 @@ class RegistryServer(Server):
     single_post     take a blob in one POST; without it, such a POST opens a session, as the specification allows
     page_size       the most that a page of tags, repositories or referrers holds
     max_manifest    bytes of the largest manifest that is taken
+    auth            who may do what; None: anybody may do everything
     host_names      further values of the Host header that are ours (with any port)
     """
 
@@ -67,6 +71,7 @@ class RegistryServer(Server):
         page_size: int = 1000,
         max_manifest: int = 4 * 1024 * 1024,
         host_names: Sequence[str] = ("127.0.0.1", "localhost"),
+        auth: Basic | Token | TokenServer | None = None,
     ) -> None:
         super().__init__(tls=tls)
         self.state = State(None if storage == "memory" else storage)
@@ -80,6 +85,7 @@ class RegistryServer(Server):
             page_size=page_size,
             max_manifest=max_manifest,
         )
+        self.auth = auth
         self._host_names = frozenset(host_names)
 
     def stop(self) -> None:
@@ -91,24 +97,38 @@ class RegistryServer(Server):
         """The kind of a request, see protocol.KINDS."""
         return protocol.kind_of(method, target)
 
-    def answer(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Response:
         """Answer as the specification says."""
-        response = self._handle(request)
+        try:
+            response = self._handle(request)
+        except Refusal as refusal:
+            response = refusal.response()
         response.headers.set("Docker-Distribution-API-Version", "registry/2.0")
         return response
+
+    def twin(self, tls: TLS | None) -> FaultyServer:
+        """Another one with the same content and rules, and without authentication."""
+        other = RegistryServer(tls=tls, host_names=tuple(self._host_names))
+        other.state, other.options = self.state, self.options
+        return other
 
     def _handle(self, request: Request) -> Response:
         name, _, port = (request.headers.get("Host") or "").rpartition(":")
         if self.options.strict and (name not in self._host_names or port != str(self.port)):
             raise Refusal(421, "UNSUPPORTED", "the Host header names another server")
         call = protocol.route(request, self.state, self.options)
+        if request.kind == "token" and isinstance(self.auth, Token):
+            return self.auth.answer(request)
+        handler = _HANDLERS.get(request.kind)
+        if handler is None:
+            raise Refusal(404, "UNSUPPORTED", "no such path")
+        if self.auth is not None:
+            needed = needed_access(request.kind, call.name, request.query.get("from"))
+            self.auth.check(request, needed, request.origin)
         if (request.kind in _DELETES and not self.options.deletes) or (
             request.kind in _WRITES and not self.options.writes
         ):
             raise Refusal(405, "UNSUPPORTED", f"{request.method} is disabled here")
-        handler = _HANDLERS.get(request.kind)
-        if handler is None:
-            raise Refusal(404, "UNSUPPORTED", "no such path")
         return handler(call)
 
     # Arranging and asserting without HTTP -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import selectors
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from tranship.testing.registry.wire import Connection
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
     from types import TracebackType
 
 
@@ -59,7 +59,7 @@ class Server:
         self._listening = False
         self._acceptor: threading.Thread | None = None
         self._port = 0
-        self._hang_up: Callable[[], bool] = lambda: False
+        self._reopen_at: float | None = None  # monotonic seconds
 
     # What callers use -------------------------------------------------------------------------------------------------
 
@@ -111,33 +111,28 @@ class Server:
         self._waker.send(b".")
         self._acceptor.join()
         self._acceptor = None
-        with self._lock:
-            running = list(self._open.items())
-        for connection, _ in running:
-            with suppress(
-                OSError
-            ):  # the base class's method: SSLSocket's would pull the TLS state from under the reader
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
-        for _, thread in running:
+        for thread in self._end_connections():
             thread.join()
         for sock in (self._listener, self._woken, self._waker):
             if sock is not None:
                 sock.close()
 
-    def refuse_connections(self) -> None:
-        """Close the listener: who connects from now on is refused by the kernel. The port stays ours."""
+    def refuse_connections(self, seconds: float | None = None) -> None:
+        """End every connection, and let the kernel refuse new ones: for so long, or until `accept_connections`.
+
+        The port stays ours: a socket is bound to it, and does not listen.
+        """
         with self._lock:
             if self._listener is not None and self._listening:
                 self._listener.close()
                 self._listener, self._listening = self._bind(), False
+            self._reopen_at = None if seconds is None else time.monotonic() + seconds
         self._waker.send(b".")
+        self._end_connections()
 
     def accept_connections(self) -> None:
         """Listen (again) on the same port."""
-        with self._lock:
-            if self._listener is not None and not self._listening:
-                self._listener.listen(128)
-                self._listening = True
+        self._listen()
         self._waker.send(b".")
 
     def answer(self, request: Request) -> Response:
@@ -147,6 +142,10 @@ class Server:
     def kind_of(self, method: str, target: str) -> str:
         """The kind under which a request is recorded."""
         return f"{method} {target.partition('?')[0]}"
+
+    def welcomes(self) -> bool:
+        """Is a connection that has just been accepted to be served? It is reset otherwise."""
+        return True
 
     def __enter__(self) -> Self:
         return self.start()
@@ -171,30 +170,57 @@ class Server:
             raise
         return listener
 
+    def _listen(self) -> None:
+        with self._lock:
+            self._reopen_at = None
+            if self._listener is not None and not self._listening:
+                self._listener.listen(128)
+                self._listening = True
+
+    def _end_connections(self) -> list[threading.Thread]:
+        with self._lock:
+            running = list(self._open.items())
+        for connection, _ in running:
+            with suppress(
+                OSError
+            ):  # the base class's method: SSLSocket's would pull the TLS state from under the reader
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+        return [thread for _, thread in running]
+
     def _accept(self) -> None:
         """Accept until `stop`. A byte on the wake-up socket says that something has changed."""
         while not self.stopping.is_set():
             with selectors.DefaultSelector() as selector:
                 selector.register(self._woken, selectors.EVENT_READ)
                 with self._lock:
-                    listener, listening = self._listener, self._listening
-                    if listener is not None and listening:
+                    listener = self._listener if self._listening else None
+                    reopen_at = self._reopen_at
+                    if listener is not None:
                         selector.register(listener, selectors.EVENT_READ)
-                while self._woken not in {key.fileobj for key, _ in selector.select()}:
-                    self._accept_one(listener)
-            self._woken.recv(64)
+                self._accept_until_woken(selector, listener, reopen_at)
 
-    def _accept_one(self, listener: socket.socket | None) -> None:
-        with suppress(OSError):  # the client has gone again, or the listener is being closed
-            if listener is not None:
-                self._welcome(listener.accept()[0])
+    def _accept_until_woken(
+        self, selector: selectors.BaseSelector, listener: socket.socket | None, reopen_at: float | None
+    ) -> None:
+        while True:
+            patience = None if reopen_at is None else max(0.0, reopen_at - time.monotonic())
+            ready = {key.fileobj for key, _ in selector.select(patience)}
+            if self._woken in ready:
+                self._woken.recv(64)
+                return
+            if not ready:
+                self._listen()
+                return
+            with suppress(OSError):  # the client has gone again, or the listener is being closed
+                if listener is not None:
+                    self._welcome(listener.accept()[0])
 
     def _welcome(self, sock: socket.socket) -> None:
         sock.setblocking(True)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connections += 1
         connection = Connection(sock, self.connections, self.url)
-        if self._hang_up():
+        if not self.welcomes():
             connection.close(reset=True)
             return
         thread = threading.Thread(target=self._serve, args=(connection,), name=f"registry {self.host}", daemon=True)

@@ -7,6 +7,7 @@ header lines, a bare line feed, an absolute request target, more or less than on
 from __future__ import annotations
 
 import re
+import select
 import socket
 import ssl
 import struct
@@ -23,6 +24,7 @@ DRAIN = 256 * 1024  # bytes of an unread body that are read on to keep the conne
 _REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.([01])")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[^\r\n]*)?")
+_RDHUP: int = getattr(select, "POLLRDHUP", 0)  # Linux; elsewhere POLLHUP tells the same, later
 _BODILESS = frozenset({204, 304})
 
 
@@ -35,6 +37,7 @@ class Connection:
         self.origin = origin
         self._buffer = bytearray()
         self._persistent = True
+        self._body: _BodyReader | None = None  # of the request that is being answered
 
     def read_request(self, kind_of: Callable[[str, str], str]) -> Request | None:
         """The next request, its body still unread; None when the client has closed. Raises Refusal for a malformed one."""
@@ -56,13 +59,15 @@ class Connection:
         self._persistent = "close" not in tokens if minor == "1" else "keep-alive" in tokens
         length = _body_length(headers)
         exchange = Exchange(method, target, headers, kind_of(method, target), self.number)
+        if isinstance(self.sock, ssl.SSLSocket):
+            exchange.certificate = self.sock.getpeercert() or None
         expects = (headers.get("Expect") or "").lower() == "100-continue"
-        body = _BodyReader(self, exchange, length, expects=expects)
-        return Request(method, target, headers, body, length, exchange, self.origin)
+        self._body = _BodyReader(self, exchange, length, expects=expects)
+        return Request(method, target, headers, self._body, length, exchange, self.origin, self.wait)
 
     def send(self, response: Response, request: Request | None) -> bool:
         """Answer; False when the connection cannot serve another request."""
-        unread = request is not None and not self._drain(request)
+        unread = self._body is not None and not self._drain(self._body)
         if unread or request is None or not self._persistent:
             response.close = True
         head = response.head()
@@ -88,6 +93,12 @@ class Connection:
         if reset:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
+
+    def wait(self, seconds: float) -> bool:
+        """Pause; True as soon as the client has closed its side, or the server closes ours."""
+        poll = select.poll()
+        poll.register(self.sock, _RDHUP | select.POLLHUP | select.POLLERR)
+        return bool(poll.poll(seconds * 1000))
 
     def receive(self, view: memoryview) -> int:
         """Bytes from the buffer, or else from the socket; 0 is the client's end."""
@@ -124,14 +135,11 @@ class Connection:
         self._buffer += data
         return bool(data)
 
-    def _drain(self, request: Request) -> bool:
+    def _drain(self, body: _BodyReader) -> bool:
         """Read the rest of a body that the handler did not want; False when that would be long."""
-        body = request.body
-        if body.stop is not None:
-            return True
-        if isinstance(body, _BodyReader) and body.awaited:  # the client waits for our leave, and does not get it
-            return False
-        if request.length is not None and request.length - body.received > DRAIN:
+        if body.awaited or (
+            body.left is not None and body.left > DRAIN
+        ):  # awaited: the client waits for leave to send it
             return False
         view, start = memoryview(bytearray(64 * 1024)), body.received
         while body.readinto(view):
@@ -168,11 +176,10 @@ class Connection:
             self.sock.sendall(b"0\r\n\r\n")
 
     def _drip(self, data: bytes, pause: float) -> None:
-        import time
-
         for place in range(len(data)):
             self.sock.sendall(data[place : place + 1])
-            time.sleep(pause)
+            if self.wait(pause):
+                raise ClientGone
 
     def _linger(self) -> None:
         """Let the client read our answer before the socket closes: closing over unread bytes would reset it."""
@@ -194,7 +201,12 @@ class _BodyReader:
         self._left = length or 0  # bytes of the body, or of the current chunk
         self._ended = False
         self.awaited = expects and length != 0
-        self.stop: tuple[int, Hangup] | None = None
+        self.stop: tuple[int, Callable[[], Hangup]] | None = None
+
+    @property
+    def left(self) -> int | None:
+        """Bytes that are still to come; None: chunked, nobody knows."""
+        return None if self._chunked else self._left
 
     @property
     def received(self) -> int:
@@ -215,7 +227,7 @@ class _BodyReader:
             allowed, hangup = self.stop
             want = min(want, allowed - self.received)
             if want <= 0:
-                raise hangup
+                raise hangup()
         if not want:
             return 0
         try:

@@ -1,0 +1,217 @@
+"""Faults of content: other bytes than were asked for, other headers than belong to them, and answers to ranges that lie."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Literal
+
+from tranship.model.digest import Digest
+from tranship.testing.registry.faults.confusion import CONFUSIONS
+from tranship.testing.registry.faults.kinds import Strike, fault
+from tranship.testing.registry.messages import Body, Chunk, Response
+from tranship.testing.registry.protocol import is_tag
+from tranship.testing.registry.state import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tranship.testing.registry.state import State
+
+
+@fault("wrong-bytes", aim=("blob.get", "manifest.get"), times=1)
+def wrong_bytes(strike: Strike, *, at: int = 0) -> Response | None:
+    """Byte `at` of the body (from the end, if negative) is another one; length and headers are as they should be."""
+    response = strike.proceed()
+    size = response.body.size
+    if response.status not in (200, 206) or not -size <= at < size:
+        return None
+    place, chunks = at % size, response.body.chunks
+
+    def flip() -> Iterator[Chunk]:
+        passed = 0
+        for chunk in chunks():
+            if passed <= place < passed + len(chunk):
+                changed = bytearray(chunk)
+                changed[place - passed] ^= 0x01
+                yield bytes(changed)
+            else:
+                yield chunk
+            passed += len(chunk)
+
+    response.body = Body(size, flip)
+    return response
+
+
+@fault("wrong-digest-header", aim=("blob", "manifest", "upload.finish", "upload.single", "upload.mount"), times=1)
+def wrong_digest_header(strike: Strike, *, value: str = "sha256:" + "0" * 64) -> Response | None:
+    """Docker-Content-Digest is this value, whatever the content."""
+    response = strike.proceed()
+    if "Docker-Content-Digest" not in response.headers:
+        return None
+    response.headers.set("Docker-Content-Digest", value)
+    return response
+
+
+@fault("wrong-content-type", aim=("manifest.get", "manifest.head"), times=1)
+def wrong_content_type(strike: Strike, *, value: str | None = "text/html") -> Response | None:
+    """Content-Type is this value, or absent (None)."""
+    response = strike.proceed()
+    if response.status != 200:
+        return None
+    response.headers.remove("Content-Type")
+    if value is not None:
+        response.headers.set("Content-Type", value)
+    return response
+
+
+@fault("wrong-size-header", aim=("blob.head", "manifest.head"), times=1)
+def wrong_size_header(strike: Strike, *, value: str = "1") -> Response | None:
+    """The answer to HEAD has this Content-Length."""
+    response = strike.proceed()
+    if response.status != 200:
+        return None
+    response.headers.set("Content-Length", value)
+    return response
+
+
+@fault("huge-manifest", aim=("manifest.get",), times=1)
+def huge_manifest(strike: Strike, *, size: int = 16 << 20) -> Response | None:
+    """The manifest has `size` bytes: the true one, and spaces behind it."""
+    response = strike.proceed()
+    if response.status != 200:
+        return None
+    chunks, padding = response.body.chunks, max(0, size - response.body.size)
+
+    def pad() -> Iterator[Chunk]:
+        yield from chunks()
+        spaces = b" " * (64 * 1024)
+        for place in range(0, padding, len(spaces)):
+            yield spaces[: padding - place]
+
+    response.body = Body(response.body.size + padding, pad)
+    return response
+
+
+@fault("gzip", aim=("blob.get", "manifest.get"))
+def gzip(strike: Strike, *, bomb: int = 0) -> Response | None:
+    """The body is gzip-encoded and says so (Content-Encoding), though nobody asked for it; `bomb` zeros follow the content."""
+    response = strike.proceed()
+    if response.status != 200:
+        return None
+    chunks = response.body.chunks
+
+    def encode() -> Iterator[Chunk]:
+        encoder = zlib.compressobj(wbits=31)
+        for chunk in chunks():
+            yield encoder.compress(chunk)
+        zeros = bytes(1 << 20)
+        for place in range(0, bomb, len(zeros)):
+            yield encoder.compress(zeros[: bomb - place])
+        yield encoder.flush()
+
+    response.body = Body(0, encode)
+    response.framing = "chunked"
+    response.headers.set("Content-Encoding", "gzip")
+    return response
+
+
+@fault("ignore-range", aim=("blob.get",))
+def ignore_range(strike: Strike) -> Response | None:
+    """A request for a range is answered with the whole (200), as servers may."""
+    headers = strike.request.headers
+    asked = headers.get("Range")
+    if asked is None:
+        return None
+    headers.remove("Range")
+    try:
+        response = strike.proceed()
+    finally:
+        headers.set("Range", asked)
+    response.headers.remove("Accept-Ranges")
+    return response
+
+
+@fault("range-refused", aim=("blob.get",), times=1)
+def range_refused(strike: Strike) -> Response | None:
+    """A request for a range that is there is refused with 416."""
+    response = strike.proceed()
+    total = (response.headers.get("Content-Range") or "").partition("/")[2]
+    if response.status != 206:
+        return None
+    refused = Response(416)
+    refused.headers.set("Content-Range", f"bytes */{total}")
+    return refused
+
+
+@fault("lying-range", aim=("blob.get",), times=1)
+def lying_range(
+    strike: Strike, *, form: Literal["offset", "start", "total", "missing", "junk", "short"] = "offset", by: int = 1
+) -> Response | None:
+    """The answer to a range lies: Content-Range is right and the bytes are those `by` further on (`"offset"`), the bytes are
+    right and it says another `"start"` or `"total"`, it is `"missing"` or `"junk"`, or the answer is `by` bytes `"short"` of
+    what was asked for, and says so.
+    """
+    response = strike.proceed()
+    if response.status != 206:
+        return None
+    given = response.headers.get("Content-Range") or ""
+    first, last, total = (int(number) for number in given.removeprefix("bytes ").replace("/", "-").split("-"))
+    response.headers.remove("Content-Range")
+    if form == "offset":
+        digest = Digest.parse(strike.request.path.rpartition("/")[2])
+        moved = max(0, first + by)
+        response.body = _state(strike).storage.body(digest, moved, min(response.body.size, total - moved))
+        response.headers.set("Content-Range", given)
+    elif form == "short":
+        digest = Digest.parse(strike.request.path.rpartition("/")[2])
+        count = max(1, response.body.size - by)
+        response.body = _state(strike).storage.body(digest, first, count)
+        response.headers.set("Content-Range", f"bytes {first}-{first + count - 1}/{total}")
+    elif form != "missing":
+        said = {
+            "start": f"bytes {first + by}-{last + by}/{total}",
+            "total": f"bytes {first}-{last}/{total + by}",
+            "junk": "bytes of some kind",
+        }
+        response.headers.set("Content-Range", said[form])
+    return response
+
+
+@fault("tag-moves", aim=("manifest.head", "manifest.get"), times=1)
+def tag_moves(strike: Strike, *, to: str) -> Response | None:
+    """When a tag has been read (HEAD or GET), it moves to the digest `to`, which must be in the repository."""
+    response = strike.proceed()
+    repository, _, tag = strike.request.path.removeprefix("/v2/").partition("/manifests/")
+    if response.status != 200 or not is_tag(tag):
+        return None
+    state = _state(strike)
+    with state.lock:
+        state.repositories[repository].tags[tag] = Digest.parse(to)
+    return response
+
+
+@fault("confusion", aim=("manifest.head", "manifest.get"))
+def confusion(strike: Strike, *, form: str = "both") -> Response | None:
+    """A tag gives a document bent in one of the forms of CONFUSIONS, with the digest that belongs to it."""
+    repository, _, tag = strike.request.path.removeprefix("/v2/").partition("/manifests/")
+    if not is_tag(tag):
+        return None
+    response = strike.proceed()
+    if response.status != 200:
+        return None
+    raw, media_type = CONFUSIONS[form](
+        b"".join(bytes(chunk) for chunk in response.body.chunks()), response.headers.get("Content-Type") or ""
+    )
+    digest = Digest.of(raw)
+    _state(strike).put_manifest(
+        repository, digest, raw, Stored(media_type, len(raw)), ()
+    )  # so that it is there by digest
+    for name, value in (("Docker-Content-Digest", digest), ("ETag", f'"{digest}"'), ("Content-Type", media_type)):
+        response.headers.set(name, value)
+    response.body = Body.of(raw)
+    return response
+
+
+def _state(strike: Strike) -> State:
+    state: State = strike.server.state  # type: ignore[attr-defined]  # these are aimed at what only a registry answers
+    return state
