@@ -240,7 +240,7 @@ class _Planner:
             raise NotFound(
                 f"{root.descriptor} of {_called(root)} is not there", descriptor=root.descriptor, side="source"
             )
-        if isinstance(document, Manifest) and self._selection.filters and root.subject is None:
+        if isinstance(document, Manifest) and self._selection.platforms and root.subject is None:
             self._check_platform(root, document)
         node = self._settle(root.descriptor, demanded=True)
         if node is None or (isinstance(document, Index) and document.manifests and not node.selected):
@@ -326,7 +326,7 @@ class _Planner:
         return f"{what}; the index names {', '.join(map(printable, offered[:12])) or 'no platforms'}"
 
     def _wish(self) -> str:
-        return ", ".join(map(str, self._selection.platforms)) or "the platform"
+        return ", ".join(map(str, self._selection.platforms)) or str(self._selection.matcher)
 
     # ------------------------------------------------------------------------------------------------------------- fate
 

@@ -200,6 +200,16 @@ class NeedsClosure(Protocol):
 
 
 @runtime_checkable
+class SingleImages(Protocol):
+    """Of a Destination: it holds single images and no indexes, so of an index one manifest is taken (the host's platform)."""
+
+    @property
+    def single_images(self) -> bool:
+        """Is it so?"""
+        ...
+
+
+@runtime_checkable
 class Sequential(Protocol):
     """Of a Destination: it takes everything, documents too, one after another in an order of its own (a pipe)."""
 

@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 from tranship.engine.plan import Partial, Plan, make_plan
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage, key
-from tranship.engine.protocols import HasScratch, HoldsDocuments, NeedsClosure, PromisesClosure, Sequential
+from tranship.engine.protocols import (
+    HasScratch,
+    HoldsDocuments,
+    NeedsClosure,
+    PromisesClosure,
+    Sequential,
+    SingleImages,
+)
 from tranship.engine.routes import ROUTES, Route, note_origin
 from tranship.engine.run import CancelToken, Limits, Run, Verification
 from tranship.engine.selection import Selection
 from tranship.errors import Cancelled, TranshipError
+from tranship.model.platform import default_strict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -131,6 +139,8 @@ def _opened_source(source: Readable, dst: Destination, run: Run) -> AbstractCont
 
 def _plan(src: Source, dst: Destination, selection: Selection, run: Run) -> Plan:
     roots = src.roots()
+    if isinstance(dst, SingleImages) and dst.single_images:
+        selection = replace(selection, index="single", matcher=selection.matcher or default_strict(), manifest_limit=1)
     complete: list[Root] = []
     if isinstance(dst, PromisesClosure) and selection.referrers is None and not selection.index:
         complete = [root for root in roots if dst.has_closure(root)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tranship.endpoints.archive.contents import Contents
-    from tranship.endpoints.archive.writing import FileDestination, Sink
+    from tranship.endpoints.archive.writing import FileDestination, Sink, StreamDestination
     from tranship.engine.protocols import Destination, Source
     from tranship.engine.run import Run
     from tranship.formats.compression import Compression
@@ -97,19 +97,25 @@ class Archive:
     @contextlib.contextmanager
     def open_destination(self, run: Run) -> Iterator[Destination]:
         """Open for writing. A file is made beside its place when the plan is known, and takes its place at the end."""
-        from tranship.endpoints.archive.writing import FileDestination, StreamDestination
-
         path = self._path()
         if path is not None and not self.clobber and os.path.lexists(path):
             from tranship.errors import AlreadyExists
 
             raise AlreadyExists(f"{printable(path)} is there already", side="destination")
-        if self.format == "docker":
-            from tranship.endpoints.archive.docker_writing import open_docker_destination
+        with self._opened_destination(run, path) as destination:
+            if self.format == "docker" and self.recompress:
+                from tranship.endpoints.archive.docker_writing import recompressing
 
-            with open_docker_destination(self, run, path) as docker:
-                yield docker
-        elif path is None:
+                with recompressing(destination, run) as converting:
+                    yield converting
+            else:
+                yield destination
+
+    @contextlib.contextmanager
+    def _opened_destination(self, run: Run, path: str | None) -> Iterator[FileDestination | StreamDestination]:
+        from tranship.endpoints.archive.writing import FileDestination, StreamDestination
+
+        if path is None:
             yield StreamDestination(self, run, cast("Sink", self.file))
         elif self.compression is None and not _is_special(path):
             with _abandoned_on_error(FileDestination(self, run, path)) as destination, files.no_space_as_error(path):

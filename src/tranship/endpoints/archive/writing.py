@@ -43,9 +43,23 @@ class _Writing:
         self.names: list[Root] = []
         self._origins: dict[Digest, Mapping[str, str]] = {}
 
+    @property
+    def single_images(self) -> bool:
+        """Docker's own format holds no indexes."""
+        return self.value.format == "docker"
+
     def arranged(self, plan: Plan) -> Arranged:
         self.names = naming.rename(plan.roots, patterns(self.value.names))
-        return arrange_images(plan, self.names, docker_manifest=self.value.docker_manifest, origins=self._origins)
+        if self.value.format == "docker":
+            from tranship.endpoints.archive.docker_writing import arrange_docker
+
+            return arrange_docker(plan, self.names)
+        return arrange_images(
+            plan,
+            self.names,
+            docker_manifest=self.value.docker_manifest and self.value.format == "auto",
+            origins=self._origins,
+        )
 
 
 class FileDestination(_Writing):
@@ -78,14 +92,16 @@ class FileDestination(_Writing):
 
     def write(self, blob: Blob) -> None:
         """Stream a blob to its place."""
-        at = self._place(blob.descriptor).data_offset
-        with blob.open() as reader:
-            pump.pump(reader, _Positional(self._fd, at).write)
+        placed = self._place(blob.descriptor)
+        if placed is not None:
+            with blob.open() as reader:
+                pump.pump(reader, _Positional(self._fd, placed.data_offset).write)
 
     def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
         """Clone or copy a file's bytes to their place."""
-        at = self._place(descriptor).data_offset
-        spans.take(span, descriptor, self._fd, at, self.run, alone=False)
+        placed = self._place(descriptor)
+        if placed is not None:
+            spans.take(span, descriptor, self._fd, placed.data_offset, self.run, alone=False)
         return True
 
     def publish(self, _roots: Sequence[Root]) -> Sequence[Root]:
@@ -97,10 +113,11 @@ class FileDestination(_Writing):
         """Remove what was written."""
         self._file.__exit__(type(error), error, error.__traceback__)
 
-    def _place(self, descriptor: Descriptor) -> Placed:
+    def _place(self, descriptor: Descriptor) -> Placed | None:
+        """Where a blob goes; None for a document that docker's own format has no place for."""
         if self._arranged is None:
             raise RuntimeError("prepare() comes first")
-        return self._arranged.places[descriptor.digest]
+        return self._arranged.places.get(descriptor.digest)
 
 
 class _Positional:
