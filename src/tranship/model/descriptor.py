@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tranship.errors import InvalidArgument, InvalidReference, printable
 from tranship.model import mediatypes, strict_json
 from tranship.model.digest import Digest
 from tranship.model.platform import Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_SIZE = (1 << 63) - 1  # bytes; Go's int64
 _OWN_KEYS = frozenset({"mediaType", "digest", "size", "platform", "annotations"})

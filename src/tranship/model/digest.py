@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 ALGORITHMS = {"sha256": 64, "sha512": 128}  # -> hex digits
-# `\Z`, not `$`, which would allow a line end; ASCII classes, since `\d` takes every script's digits.
+# Used with `fullmatch`: `$` would allow a line end. ASCII classes, since `\d` takes every script's digits.
 _GRAMMAR = re.compile(r"sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}")
 
 

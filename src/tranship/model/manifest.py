@@ -7,20 +7,32 @@ more children than any image has, and bytes over the limit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tranship.errors import DigestMismatch, InvalidArgument, Unsupported, printable
 from tranship.model import mediatypes, strict_json
 from tranship.model.descriptor import Descriptor, string_map
 from tranship.model.digest import Digest
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 MAX_DOCUMENT = 4_393_216  # bytes; what the large registries accept, and containerd's importer reads
 MAX_CHILDREN = 10_000  # descriptors in one document
 MAX_DEPTH = 16  # indexes within indexes
 _KNOWN_KEYS = frozenset(
-    {"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations", "fsLayers"}
+    {
+        "schemaVersion",
+        "mediaType",
+        "artifactType",
+        "config",
+        "layers",
+        "manifests",
+        "subject",
+        "annotations",
+        "fsLayers",
+    }
 )
 
 
@@ -112,7 +124,7 @@ def _read(raw: bytes, value: Any, descriptor: Descriptor, what: str) -> Document
             hint="pull it with an old docker and push it again, then copy that",
         )
     said = value.get("mediaType")
-    if said and said != descriptor.media_type:
+    if said not in (None, "", descriptor.media_type):
         raise InvalidArgument(
             f"{what}: it says mediaType {printable(repr(said))}, its descriptor says {descriptor.media_type!r}"
         )
@@ -132,6 +144,8 @@ def _read(raw: bytes, value: Any, descriptor: Descriptor, what: str) -> Document
         raise InvalidArgument(f"{what} has the fields of an index, and its media type says manifest")
     config = value.get("config")
     artifact_type = value.get("artifactType")
+    if artifact_type is not None and not isinstance(artifact_type, str):
+        raise InvalidArgument(f"{what}: artifactType must be a string, found {printable(repr(artifact_type))}")
     return Manifest(
         raw,
         descriptor,
@@ -139,7 +153,7 @@ def _read(raw: bytes, value: Any, descriptor: Descriptor, what: str) -> Document
         _children(value.get("layers"), f"{what}: layers"),
         subject,
         annotations,
-        artifact_type if isinstance(artifact_type, str) else None,
+        artifact_type,
     )
 
 

@@ -30,7 +30,10 @@ INDEXES = frozenset({OCI_INDEX, DOCKER_INDEX})
 DOCUMENTS = MANIFESTS | INDEXES
 CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
-_NON_DISTRIBUTABLE = ("application/vnd.oci.image.layer.nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
+_NON_DISTRIBUTABLE = (
+    "application/vnd.oci.image.layer.nondistributable.",
+    "application/vnd.docker.image.rootfs.foreign.",
+)
 _LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.", "application/vnd.erofs.layer.")
 
 

@@ -1,8 +1,9 @@
 """JSON from strangers, read so that no two readers can understand it differently.
 
 `loads` refuses other encodings than UTF-8, duplicate keys, NaN and infinities, lone surrogates, bytes after the document,
-and nesting without end. `fields` refuses keys that differ from a known one by case alone: Go's decoder takes `Layers` for
-`layers`. Only the objects that we read the fields of go through it: labels and annotations may hold any key.
+and nesting deeper than any document of this field has. `fields` refuses keys that differ from a known one by case alone:
+Go's decoder takes `Layers` for `layers`. Only the objects that we read the fields of go through it: labels and annotations
+may hold any key.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 from tranship.errors import InvalidArgument, printable
 
 _GO_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # all of them stand in strings only
+_MAX_NESTING = 64  # what recurses over a value (json.dumps does) must not depend on how deep the stack is already
 _MAX_DIGITS = 64  # of a number; Python's int() is quadratic in them (CVE-2020-10735)
 
 
@@ -28,14 +30,16 @@ def loads(data: bytes, what: str) -> Any:
         )
         if "\\u" in text:  # only an escape can have made half of a surrogate pair
             json.dumps(value, ensure_ascii=False).encode()
+        if text.count("{") + text.count("[") > _MAX_NESTING:  # others cannot be nested deeper
+            _check_nesting(value)
         return value
     except UnicodeEncodeError:
         raise InvalidArgument(f"{what} holds half of a surrogate pair") from None
     except _Ambiguous as error:
         raise InvalidArgument(f"{what} is ambiguous: {error}") from None
     except json.JSONDecodeError as error:
-        raise InvalidArgument(f"{what} is not JSON: {error.msg} at byte {error.pos} of {len(data)}") from None
-    except RecursionError:
+        raise InvalidArgument(f"{what} is not JSON: {error.msg} at character {error.pos} of {len(text)}") from None
+    except (RecursionError, _TooDeep):
         raise InvalidArgument(f"{what} is nested too deeply") from None
 
 
@@ -67,6 +71,20 @@ class _Ambiguous(ValueError):
     """A key or number that other parsers may read differently."""
 
 
+class _TooDeep(ValueError):
+    """Objects and lists within one another beyond the limit."""
+
+
+def _check_nesting(value: Any) -> None:
+    level = [value]
+    for _ in range(_MAX_NESTING + 1):
+        containers = [one for one in level if isinstance(one, (dict, list))]
+        level = [child for one in containers for child in (one.values() if isinstance(one, dict) else one)]
+        if not level:
+            return
+    raise _TooDeep
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -89,4 +107,7 @@ def _int(digits: str) -> int:
 def _float(digits: str) -> float:
     if len(digits) > _MAX_DIGITS:
         raise _Ambiguous(f"a number of {len(digits)} digits")
-    return float(digits)
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise _Ambiguous(f"{digits} is out of range")
+    return number
