@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 from tranship import files, pump
 from tranship.errors import CommitMismatch, DataLoss, InvalidArgument, NotFound, OutOfRange
 from tranship.model.digest import Digest
+from tranship.store import ingests, placing
 from tranship.store import labels as label_rules
-from tranship.store import placing
 from tranship.store.draft import Draft, settle
-from tranship.store.filtering import matcher
 from tranship.store.placing import Placement
 from tranship.store.values import ContentInfo, dumps, loads, moment, now
+from tranship.store.writer import Writer
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tranship.store.core import Scope
+    from tranship.store.values import IngestStatus
 
 PAGE = 1000  # records that a walk takes at once; no transaction is open between pages
 READ_CHUNK = 1 << 20  # bytes; what containerd's Read answers with
@@ -48,13 +49,15 @@ class Content:
     def info(self, digest: Digest) -> ContentInfo:
         """The namespace's record of a blob; NotFound."""
         if self._in_batch(digest) is not None:
-            self._flush()
+            self._scope.flush()
         with self._scope.core.database.read() as connection:
             return self._info(connection, digest)
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[ContentInfo]:
         """Every blob of the namespace that one of the filters lets pass, by digest."""
-        matches = matcher(filters)
+        from tranship.formats import filters as grammar
+
+        wanted = grammar.parse(filters)
         last = ""
         while True:
             with self._scope.read() as connection:
@@ -65,7 +68,7 @@ class Content:
                 ).fetchall()
             for row in rows:
                 info = _decode(row)
-                if matches is None or matches({"digest": info.digest}, {"labels": info.labels}):
+                if wanted.matches(grammar.adaptor({"digest": info.digest}, {"labels": info.labels})):
                     yield info
             if len(rows) < PAGE:
                 return
@@ -83,7 +86,7 @@ class Content:
             try:
                 return os.open(placement.path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:  # it has got its name just now
-                self._flush()
+                self._scope.flush()
         size = self._size(digest)
         if size is None:
             raise _absent(digest)
@@ -168,7 +171,7 @@ class Content:
         for digest, labels in wanted.items():
             placement = self._in_batch(digest)
             if placement is not None and (labels or placement.lease != lease):
-                self._flush()
+                self._scope.flush()
             elif placement is not None:
                 here.add(digest)
         rest = {digest: label_rules.checked(labels) for digest, labels in wanted.items() if digest not in here}
@@ -176,7 +179,9 @@ class Content:
             return here
         with scope.core.database.write(durable=scope.batch is None) as connection:
             for digest, labels in rest.items():
-                if self._may_take(connection, digest) and placing.is_whole(connection, scope.core.layout, digest):
+                if placing.may_take(connection, scope.core, scope.namespace, digest) and placing.is_whole(
+                    connection, scope.core.layout, digest
+                ):
                     placing.add_record(connection, scope.namespace, digest, labels, now())
                     placing.hold(connection, scope.namespace, lease, digest)
                     here.add(digest)
@@ -257,15 +262,43 @@ class Content:
             raise
         return settle(self._scope, placement)
 
+    # ------------------------------------------------------------------------------------------------- ingests
+
+    def writer(
+        self,
+        ref: str,
+        *,
+        total: int = 0,
+        expected: Digest | None = None,
+        labels: Mapping[str, str] | None = None,
+        lease: str | None = None,
+    ) -> Writer:
+        """Take up the ingest of a ref where it was left, or begin one; nobody else can have it meanwhile.
+
+        total and expected are what the commit will find, where they are known. AlreadyExists when the namespace has
+        `expected` already (then the lease holds it); Unavailable while another writer, of any process, has the ref;
+        NotFound when there is no such lease. With the shared policy a blob of another namespace need not be brought
+        again: the writer's offset is at its end at once, and it can be committed.
+        """
+        return Writer(self._scope, ref, total=total, expected=expected, labels=labels, lease=lease)
+
+    def status(self, ref: str) -> IngestStatus:
+        """What is known of an ingest; NotFound. It costs a look at a small file, also while it is being written."""
+        return ingests.status(self._scope, ref)
+
+    def statuses(self, filters: Sequence[str] = ()) -> list[IngestStatus]:
+        """The ingests that one of the filters lets pass (field `ref`), by ref."""
+        return ingests.statuses(self._scope, filters)
+
+    def abort(self, ref: str) -> None:
+        """Drop an ingest; NotFound. A writer that has it cannot commit any more."""
+        ingests.abort(self._scope, ref)
+
     # ------------------------------------------------------------------------------------------------- within
 
     def _in_batch(self, digest: Digest) -> Placement | None:
         batch = self._scope.batch
         return batch.find(self._scope.namespace, digest) if batch is not None else None
-
-    def _flush(self) -> None:
-        if self._scope.batch is not None:
-            self._scope.batch.flush()
 
     def _room(self) -> Any:
         return files.no_space_as_error(self._scope.core.layout.root)
@@ -286,19 +319,6 @@ class Content:
         if row is None:
             raise _absent(digest)
         return _decode(row)
-
-    def _may_take(self, connection: sqlite3.Connection, digest: Digest) -> bool:
-        """May this namespace use the blob without bringing its bytes? (containerd, core/metadata/content.go, isolation)."""
-        if self._scope.core.shared:
-            return True
-        holders: Iterable[tuple[str, str]] = connection.execute(
-            "SELECT name, namespaces.labels FROM content JOIN namespaces ON name = namespace WHERE digest = ?",
-            (digest,),
-        )
-        return any(
-            name == self._scope.namespace or loads(labels).get(label_rules.SHAREABLE) == "true"
-            for name, labels in holders
-        )
 
 
 def _decode(row: tuple[Any, ...]) -> ContentInfo:

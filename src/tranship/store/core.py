@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,19 +41,18 @@ class Scope:
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Read, with everything that the batch has taken in so far."""
-        if self.batch is not None:
-            self.batch.flush()
+        self.flush()
         with self.core.database.read() as connection:
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Run a transaction after everything that the batch has taken in so far; durable by itself outside of a batch."""
-        if self.batch is not None:
-            self.batch.flush()
+        self.flush()
         with self.core.database.write(durable=self.batch is None) as connection:
             yield connection
 
-    def within(self, batch: Batch) -> Scope:
-        """The same namespace, in a batch."""
-        return replace(self, batch=batch)
+    def flush(self) -> None:
+        """Let everybody see what the batch has taken in so far."""
+        if self.batch is not None:
+            self.batch.flush()

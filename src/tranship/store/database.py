@@ -64,6 +64,7 @@ CREATE TABLE ingests(
   namespace TEXT NOT NULL REFERENCES namespaces(name) ON DELETE CASCADE, ref TEXT NOT NULL,
   total INTEGER NOT NULL, expected TEXT, started_at INTEGER NOT NULL, opened_at INTEGER NOT NULL,
   expires_at INTEGER,  -- NULL: it lives and dies with a lease
+  length INTEGER NOT NULL,  -- bytes there when its writer closed it; 0 until then
   PRIMARY KEY(namespace, ref)
 ) WITHOUT ROWID;
 """  # times are microseconds since 1970, labels are JSON objects
@@ -111,6 +112,16 @@ class Database:
                 yield connection
             finally:
                 self._idle.append(connection)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for reading, of which every statement sees the same moment."""
+        with self.read() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:

@@ -9,17 +9,15 @@ from tranship.errors import AlreadyExists, InvalidArgument, NotFound, printable
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 from tranship.store import labels as label_rules
-from tranship.store.filtering import matcher
 from tranship.store.placing import hold
 from tranship.store.values import Image, dumps, loads, microseconds, moment, now
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from tranship.store.core import Scope
-    from tranship.store.filtering import Matcher
 
 _COLUMNS = "name, media_type, digest, size, more, labels, created_at, updated_at"
 
@@ -38,14 +36,18 @@ class Images:
 
     def list(self, filters: Sequence[str] = ()) -> list[Image]:
         """The images that one of the filters lets pass, by name."""
-        matches = matcher(filters)
         with self._scope.read() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM images WHERE namespace = ? ORDER BY name",  # noqa: S608  # a constant of ours
                 (self._scope.namespace,),
             ).fetchall()
         images = [_decode(row) for row in rows]
-        return images if matches is None else [image for image in images if _passes(matches, image)]
+        if not any(filters):
+            return images
+        from tranship.formats import filters as grammar
+
+        wanted = grammar.parse(filters)
+        return [image for image in images if wanted.matches(grammar.adaptor(*_fields(image)))]
 
     def create(self, image: Image, *, lease: str | None = None, at: datetime | None = None) -> Image:
         """Make a name; AlreadyExists when it is taken. `at` sets both times (containerd's source_date_epoch)."""
@@ -171,7 +173,8 @@ def _decode(row: tuple[Any, ...]) -> Image:
     return Image(name, target, loads(labels), moment(created), moment(updated))
 
 
-def _passes(matches: Matcher, image: Image) -> bool:
+def _fields(image: Image) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]]:
+    """What filters can ask of an image (containerd, core/metadata/adaptors.go)."""
     target = image.target
     plain = {"name": image.name, "target.digest": target.digest, "target.mediatype": target.media_type}
-    return matches(plain, {"labels": image.labels, "annotations": target.annotations})
+    return plain, {"labels": image.labels, "annotations": target.annotations}

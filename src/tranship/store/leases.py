@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from tranship.errors import AlreadyExists, InvalidArgument, InvalidReference, NotFound, Unsupported, printable
 from tranship.model.digest import Digest
 from tranship.store import labels as label_rules
-from tranship.store.filtering import matcher
 from tranship.store.placing import hold
 from tranship.store.values import Lease, Resource, dumps, loads, moment, now
 
@@ -71,13 +70,19 @@ class Leases:
 
     def list(self, filters: Sequence[str] = ()) -> list[Lease]:
         """The leases that one of the filters lets pass, by id; expired ones too, until a collection."""
-        matches = matcher(filters)
         with self._scope.read() as connection:
             rows = connection.execute(
                 "SELECT id, labels, created_at FROM leases WHERE namespace = ? ORDER BY id", (self._scope.namespace,)
             ).fetchall()
         leases = [Lease(id, moment(created_at), loads(labels)) for id, labels, created_at in rows]  # noqa: A001
-        return [lease for lease in leases if matches is None or matches({"id": lease.id}, {"labels": lease.labels})]
+        if not any(filters):
+            return leases
+        from tranship.formats import filters as grammar
+
+        wanted = grammar.parse(filters)
+        return [
+            lease for lease in leases if wanted.matches(grammar.adaptor({"id": lease.id}, {"labels": lease.labels}))
+        ]
 
     def delete(self, id: str) -> None:  # noqa: A002  # the field's name
         """Remove a lease; what it held alone goes with the next collection. NotFound."""

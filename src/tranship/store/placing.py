@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tranship import files
-from tranship.errors import NotFound
+from tranship.errors import NotFound, printable
 from tranship.failpoints import hit
 from tranship.store import labels as label_rules
 from tranship.store.values import dumps, loads, now
@@ -47,11 +47,20 @@ class Placement:
     path: str
     labels: Mapping[str, str]
     lease: str | None
-    ref: str | None = None  # the ingest that ends with it
+    ref: str | None = None  # the ingest that ends with it,
+    fd: int = -1  # and its open file, which `path` must still lead to: an ingest can be aborted under its writer
 
     created: bool = False  # set by `place`: the namespace did not have it before
     synced: bool = False  # its bytes are on the disk
     named: bool = False  # set by `place`: the file has its name, so `path` is no more ours
+
+    def check_path(self) -> None:
+        """NotFound when an ingest's path does not lead to its writer's file any more."""
+        if self.fd >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
+                    return
+            raise NotFound(f"reference {printable(self.ref or '')}: not found")
 
     def drop(self) -> None:
         """Remove the file where it has not got its name."""
@@ -77,8 +86,11 @@ def place(core: Core, placements: Sequence[Placement], *, durable: bool = True) 
                 continue
             if core.full:  # again: what was there when we looked may have been collected since
                 sync_files(core, [p])
+            p.check_path()
             os.replace(p.path, layout.blob(p.digest))  # over what a crash may have left there without a row
             p.named = True
+            if p.fd >= 0:
+                os.fchmod(p.fd, 0o400)
             hit("place.renamed")
         core.space.check(connection, sum(p.size for p in placements if p.named))
         if core.full:
@@ -92,10 +104,10 @@ def place(core: Core, placements: Sequence[Placement], *, durable: bool = True) 
         p.drop()
 
 
-def is_whole(connection: sqlite3.Connection, layout: Layout, digest: Digest) -> bool:
-    """Is there a row, and a file of the row's size?"""
+def is_whole(connection: sqlite3.Connection, layout: Layout, digest: Digest, size: int | None = None) -> bool:
+    """Is there a row (of this size, where one is given), and a file of the row's size?"""
     row = connection.execute("SELECT size FROM blobs WHERE digest = ?", (digest,)).fetchone()
-    if row is None:
+    if row is None or (size is not None and row[0] != size):
         return False
     try:
         return bool(os.stat(layout.blob(digest)).st_size == row[0])
@@ -148,6 +160,16 @@ def add_record(
                 (dumps(new), time, namespace, digest),
             )
     return False
+
+
+def may_take(connection: sqlite3.Connection, core: Core, namespace: str, digest: Digest) -> bool:
+    """May a namespace use a blob of the store without bringing its bytes? (containerd, core/metadata/content.go, isolation)."""
+    if core.shared:
+        return True
+    holders = connection.execute(
+        "SELECT name, namespaces.labels FROM content JOIN namespaces ON name = namespace WHERE digest = ?", (digest,)
+    )
+    return any(name == namespace or loads(labels).get(label_rules.SHAREABLE) == "true" for name, labels in holders)
 
 
 def hold(

@@ -87,5 +87,7 @@ class Space:
 
 
 def _recorded(connection: sqlite3.Connection) -> int:
-    total: int = connection.execute("SELECT coalesce(sum(size), 0) FROM blobs").fetchone()[0]
-    return total
+    blobs, ingests = connection.execute(
+        "SELECT (SELECT coalesce(sum(size), 0) FROM blobs), (SELECT coalesce(sum(length), 0) FROM ingests)"
+    ).fetchone()
+    return int(blobs + ingests)

@@ -12,18 +12,24 @@ every process opens the folder itself, and SQLite's transactions keep them apart
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from tranship import pump
 from tranship.store.batch import Batch
 from tranship.store.core import Core, Scope
 from tranship.store.namespaces import Namespaces, check_name
 from tranship.store.views import NamespaceView
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tranship.files import Durability
     from tranship.model.digest import Digest
+    from tranship.store.gc import GcReport
+    from tranship.store.health import FsckReport, Usage, VerifyReport
 
 
 class Store:
@@ -99,3 +105,46 @@ class Store:
     def batch(self) -> Batch:
         """Group one transfer's waits for the disk: work through `batch.namespace(name)`; leaving it makes all durable."""
         return Batch(self._core)
+
+    def gc(self, *, follow_manifests: bool = False, believe_clock: bool = False) -> GcReport:
+        """Remove what nothing refers to: by labels, as containerd does (see `mark`).
+
+        follow_manifests  keep what kept manifests name too, for the case that somebody has lost their labels
+        believe_clock     although blobs are newer than it says; otherwise FailedPrecondition then
+        """
+        from tranship.store import gc
+
+        return gc.collect(self._core, follow_manifests=follow_manifests, believe_clock=believe_clock)
+
+    def usage(self) -> Usage:
+        """Count blobs, bytes, and what a collection would free."""
+        from tranship.store import health
+
+        return health.usage(self._core)
+
+    def verify(
+        self,
+        digests: Iterable[Digest] | None = None,
+        *,
+        rate: float | None = None,
+        advance: pump.Advance = pump.nothing,
+    ) -> VerifyReport:
+        """Hash these blobs again, or all, those first that were checked longest ago; at most `rate` bytes a second.
+
+        A corrupt one is moved into quarantine and forgotten in every namespace, so that it can be fetched again.
+        """
+        from tranship.store import health
+
+        return health.verify(self._core, digests, rate=rate, advance=advance)
+
+    def fsck(self, *, repair: bool = False, deep: bool = False, advance: pump.Advance = pump.nothing) -> FsckReport:
+        """Check the database, that every recorded blob has its file, the files' lengths, names and modes.
+
+        deep    hash every blob too
+        repair  forget blobs that are missing or wrong (their files go into quarantine), and mend modes. Needs the store for
+                itself: Unavailable when another process has it open
+        """
+        from tranship.store import health
+
+        with self._core.process.alone() if repair else contextlib.nullcontext():
+            return health.fsck(self._core, repair=repair, deep=deep, advance=advance)
