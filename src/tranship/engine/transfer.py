@@ -17,7 +17,7 @@ from tranship.engine.protocols import (
     Sequential,
     SingleImages,
 )
-from tranship.engine.routes import ROUTES, Route, note_origin
+from tranship.engine.routes import ROUTES, note_origin
 from tranship.engine.run import CancelToken, Limits, Run, Verification
 from tranship.engine.selection import Selection
 from tranship.errors import Cancelled, TranshipError
@@ -159,12 +159,11 @@ def _plan(src: Source, dst: Destination, selection: Selection, run: Run) -> Plan
 class _Mover:
     """Moves the objects of one plan and collects how each got there."""
 
-    def __init__(self, plan: Plan, src: Source, dst: Destination, run: Run, routes: Sequence[Route] = ROUTES) -> None:
+    def __init__(self, plan: Plan, src: Source, dst: Destination, run: Run) -> None:
         self._plan = plan
         self._src = src
         self._dst = dst
         self._run = run
-        self._routes = routes
 
     def move(self) -> list[tuple[Descriptor, Outcome]]:
         """Leaves in parallel, then the documents wave by wave; or one after another where the destination is a pipe."""
@@ -199,7 +198,7 @@ class _Mover:
         return descriptor, outcome
 
     def _try_routes(self, blob: Blob) -> Outcome:
-        for route in self._routes:
+        for route in ROUTES:
             outcome = route(blob, self._dst, self._run)
             if outcome is not None:
                 return outcome
