@@ -95,7 +95,8 @@ class Proxy:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
         while True:
-            events = self._selector.select(self._patience())
+            patience = self._patience()
+            events = self._selector.select(patience)
             for key, mask in events:
                 if key.fileobj is self._woken:
                     self._close()
@@ -104,7 +105,7 @@ class Proxy:
                     self._connect()
                 elif isinstance(key.fileobj, socket.socket):
                     self._carry(key.fileobj, mask)
-            for sock in tuple(self._flows) if self.delay or not events else ():
+            for sock in tuple(self._flows) if patience is not None else ():
                 self._watch(sock)
 
     def stop(self) -> None:
@@ -133,7 +134,7 @@ class Proxy:
         try:
             if mask & selectors.EVENT_READ:
                 self._read(outgoing)
-            if mask & selectors.EVENT_WRITE:
+            if mask & selectors.EVENT_WRITE and sock in self._flows:
                 self._write(incoming)
         except BlockingIOError:
             pass
@@ -194,10 +195,13 @@ class Proxy:
 
     def _patience(self) -> float | None:
         """Seconds until the first delayed bytes may go on."""
-        waiting = [flow.not_before for flow, _ in self._flows.values() if flow.pending]
-        return max(0.0, min(waiting) - time.monotonic()) if waiting and self.delay else None
+        now = time.monotonic()
+        waiting = [flow.not_before for flow, _ in self._flows.values() if flow.pending and flow.not_before > now]
+        return min(waiting) - now if waiting else None
 
     def _end(self, sock: socket.socket, *, reset: bool = False) -> None:
+        if sock not in self._flows:
+            return
         outgoing, _ = self._flows[sock]
         for end in (outgoing.source, outgoing.target):
             del self._flows[end]
