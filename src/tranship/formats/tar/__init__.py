@@ -19,9 +19,11 @@ and the versions in use differ in what they do with hostile headers (CVE-2019-20
 
 from tranship.formats.tar.header import BLOCK, MAX_MEMBERS, Kind, Member, clean, padding
 from tranship.formats.tar.reading import TarStream, read_index
-from tranship.formats.tar.writing import TRAILER, Arrangement, Entry, Placed, arrange
+from tranship.formats.tar.writing import ALIGNED_FROM, ALIGNMENT, TRAILER, Arrangement, Entry, Placed, arrange
 
 __all__ = [
+    "ALIGNED_FROM",
+    "ALIGNMENT",
     "BLOCK",
     "MAX_MEMBERS",
     "TRAILER",

@@ -16,7 +16,7 @@ import posixpath
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple
 from zlib import adler32
@@ -32,9 +32,10 @@ _MAX_EXTENSIONS = 256 << 20  # bytes of all extension headers of an archive, so 
 Kind = Literal["file", "directory", "symlink", "hardlink", "other"]
 ReadAt = Callable[[int, int], bytes]  # (offset, count) -> that many bytes, fewer only at the end
 
-# name, mode, uid, gid, size, mtime, checksum, type, link name, magic, (version, owner's names, device), prefix
-_HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 6s 82x 155s 12x")
+# name, mode, uid, gid, size, mtime, checksum, type, link name, magic, (version, owner's names), device, prefix
+_HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 6s 66x 8s 8s 155s 12x")
 _ZEROS = bytes(BLOCK)
+_NONE: Mapping[str, str] = {}
 _KINDS: Mapping[bytes, Kind] = {
     b"0": "file",
     b"\0": "file",
@@ -46,8 +47,11 @@ _KINDS: Mapping[bytes, Kind] = {
 _WITHOUT_DATA = frozenset(b"123456")
 _EXTENSIONS = {b"x": "pax header", b"g": "global pax header", b"L": "long name", b"K": "long link name"}
 _REFUSED = {b"S": "a sparse file", b"M": "the continuation of another volume", b"X": "a Solaris extended header"}
+_DECISIVE = frozenset({"path", "linkpath", "size"})  # pax keys that readers must agree on
 _DECIMAL = re.compile(r"[0-9]{1,19}")
+_DEVICES = (b"3", b"4")
 _TIME = re.compile(r"(-?[0-9]{1,15})(\.[0-9]*)?")
+XATTR = "SCHILY.xattr."  # begins the pax key of an extended attribute, as star, GNU tar, Go and Docker write it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Member:
 
     `name` is cleaned lexically (`./a//b/` is `a/b`); an absolute or climbing name stays absolute or climbing, a key
     that matches nothing. `linkname` is the target of a link as it stands there. `data_offset` counts from the archive's
-    first byte.
+    first byte. `type` is the header's own letter, which tells `other` kinds apart; `device` is (major, minor) of a device.
     """
 
     name: str
@@ -68,6 +72,11 @@ class Member:
     uid: int
     gid: int
     mtime: int  # seconds
+    type: bytes = b"0"
+    device: tuple[int, int] = (0, 0)
+    xattrs: Mapping[str, str] = field(
+        default_factory=dict, hash=False
+    )  # values are bytes, decoded with surrogateescape
 
     def __str__(self) -> str:
         return f"{self.kind} {printable(repr(self.name))}"
@@ -84,6 +93,8 @@ class _Header(NamedTuple):
     type: bytes
     linkname: bytes
     magic: bytes
+    major: bytes
+    minor: bytes
     prefix: bytes
 
 
@@ -164,11 +175,11 @@ def _extension_data(read_at: ReadAt, header: _Header, offset: int) -> bytes:
         raise InvalidArgument(
             f"tar at byte {offset}: a {_EXTENSIONS[header.type]} of {size} bytes; at most {_MAX_EXTENSION} are read"
         )
-    data = read_at(offset + BLOCK, size)
-    if len(data) < size:
+    data = read_at(offset + BLOCK, size + padding(size))
+    if len(data) < size + padding(size):
         end = offset + BLOCK + len(data)
         raise Truncated(f"tar ends at byte {end} inside a {_EXTENSIONS[header.type]}", count=end)
-    return data
+    return data[:size]
 
 
 def _extend(
@@ -179,7 +190,7 @@ def _extend(
         raise InvalidArgument(f"tar at byte {offset}: a second {_EXTENSIONS[kind]} for one member")
     if kind == b"g":
         records = _records(data, offset)
-        unclear = records.keys() & {"path", "linkpath", "size"}
+        unclear = records.keys() & _DECISIVE
         if unclear:  # Go's reader ignores global records, GNU tar and Python's apply them
             raise InvalidArgument(
                 f"tar at byte {offset}: a global {min(unclear)}, which readers understand differently"
@@ -188,7 +199,10 @@ def _extend(
     elif kind == b"x":
         extensions[kind] = _records(data, offset)
     else:
-        extensions[kind] = {"path" if kind == b"L" else "linkpath": _text(data)}
+        name = _text(data)
+        if not name:
+            raise InvalidArgument(f"tar at byte {offset}: an empty {_EXTENSIONS[kind]}")
+        extensions[kind] = {"path" if kind == b"L" else "linkpath": name}
 
 
 def _records(data: bytes, offset: int) -> dict[str, str]:
@@ -205,8 +219,8 @@ def _records(data: bytes, offset: int) -> dict[str, str]:
         name = _decode(key)
         if name.startswith("GNU.sparse."):
             raise _unsupported("a sparse file", offset)
-        if b"\0" in record and name in ("path", "linkpath"):
-            raise InvalidArgument(f"tar at byte {offset}: a pax {name} with a zero byte in it")
+        if name in _DECISIVE and (b"\0" in value or not value):  # empty: the header's own counts, or nothing at all
+            raise InvalidArgument(f"tar at byte {offset}: a pax {name} that is empty or has a zero byte in it")
         records[name] = _decode(value)
         at += length
     return records
@@ -244,6 +258,9 @@ def _member(
         _decimal(records["uid"], "uid", offset) if records.get("uid") else _number(header.uid, offset),
         _decimal(records["gid"], "gid", offset) if records.get("gid") else _number(header.gid, offset),
         _time(records["mtime"], offset) if records.get("mtime") else _number(header.mtime, offset),
+        header.type,
+        (_number(header.major, offset), _number(header.minor, offset)) if header.type in _DEVICES else (0, 0),
+        {k[len(XATTR) :]: v for k, v in records.items() if k.startswith(XATTR)} if records else _NONE,
     )
 
 

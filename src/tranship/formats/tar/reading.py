@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tranship.errors import Truncated
-from tranship.formats.tar.header import MAX_MEMBERS, Member, ReadAt, walk
+from tranship.formats.tar.header import MAX_MEMBERS, Member, ReadAt, padding, walk
 from tranship.pump import Reader, buffer, read_exactly
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def read_index(read_at: ReadAt, size: int, *, max_members: int = MAX_MEMBERS) ->
     """
     index = []
     for member in walk(read_at, max_members=max_members):
-        if member.data_offset + member.size > size:
+        if member.data_offset + member.size + padding(member.size) > size:
             raise _truncated(member, size)
         index.append(member)
     return index
