@@ -14,7 +14,7 @@ from tranship.errors import InvalidArgument, printable
 from tranship.formats.tar import TarStream, layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from tranship.endpoints.pack.tree import Node
     from tranship.formats.tar import Member
@@ -40,7 +40,7 @@ class Item(NamedTuple):
 # --- of a directory ---------------------------------------------------------------------------------------------------
 
 
-def of_tree(top: int, excluded: Callable[[bytes], bool], notice: Callable[[str], None]) -> Iterator[Item]:
+def of_tree(top: int, excluded: Callable[[bytes], bool], notice: Callable[[str], None]) -> Generator[Item]:
     """Everything below an open directory. A file with several names is stored by the first of them; the others link to it.
 
     FailedPrecondition when something changes while it is read.
@@ -129,7 +129,7 @@ def _inode(node: Node) -> tuple[int, int]:
 # --- of a tar ---------------------------------------------------------------------------------------------------------
 
 
-def of_tar(source: Reader, excluded: Callable[[bytes], bool]) -> Iterator[Item]:
+def of_tar(source: Reader, excluded: Callable[[bytes], bool]) -> Generator[Item]:
     """The members of a tar, in its order, by relative names; its own entry for the top is left out.
 
     InvalidArgument for a member that leaves the top, and for a hard link to what is not there before it.
@@ -193,12 +193,10 @@ def _type(member: Member) -> bytes:
         return layer.DIRECTORY
     if member.kind == "file":
         return layer.FILE
-    if member.type not in _TYPES.values():
+    if member.type != layer.HARDLINK and member.type not in _TYPES.values():
         raise InvalidArgument(f"{member} is of type {printable(repr(member.type))}, which no image can hold")
     return member.type
 
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-

@@ -19,7 +19,7 @@ from tranship import files
 from tranship.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, TranshipError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 MAX_DEPTH = 500  # directories within directories; each is held open on the way down
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -61,7 +61,7 @@ class Node:
         )
 
 
-def walk(top: int, excluded: Callable[[bytes], bool]) -> Iterator[Node]:
+def walk(top: int, excluded: Callable[[bytes], bool]) -> Generator[Node]:
     """Yield everything below the open directory `top`, but for what is excluded and what is below that."""
     stack = [(b"", os.dup(top), iter(_names(top)))]
     try:

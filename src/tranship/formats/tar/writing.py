@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TRAILER = bytes(2 * BLOCK)
 ALIGNED_FROM = 1 << 20  # bytes; data of this size and more starts at a multiple of ALIGNMENT
 ALIGNMENT = 4096  # bytes; the block of nearly every file system: aligned data can be cloned in and out of the archive
-_MAX_OCTAL = 8**11 - 1  # the largest size a ustar header can say, 8 GiB - 1
+MAX_OCTAL = 8**11 - 1  # the largest size a ustar header can say, 8 GiB - 1
 _HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 64x 8s 8s 155s 12x")
 _PAX_NAME = b"././@PaxHeader"
 
@@ -100,20 +100,20 @@ def _header(entry: Entry, offset: int) -> bytes:
     """Everything that stands before the data of a member that begins at `offset`."""
     name = entry.name.encode("utf-8", "surrogateescape") + (b"/" if entry.kind == "directory" else b"")
     prefix, short, records = b"", name, b""
-    if split := _split(name):
-        prefix, short = split
+    if parts := split(name):
+        prefix, short = parts
     else:
-        short, records = name[:100], _record(b"path", name)
+        short, records = name[:100], record(b"path", name)
     size = entry.size
-    if size > _MAX_OCTAL:
-        size, records = 0, records + _record(b"size", b"%d" % size)
-    own = _ustar(short, size, entry.mode, b"5" if entry.kind == "directory" else b"0", prefix)
+    if size > MAX_OCTAL:
+        size, records = 0, records + record(b"size", b"%d" % size)
+    own = ustar(short, size, entry.mode, b"5" if entry.kind == "directory" else b"0", prefix)
     if entry.size >= ALIGNED_FROM:
         records += _filler(offset, len(records))
-    return _pax(records) + own
+    return pax(records) + own
 
 
-def _split(name: bytes) -> tuple[bytes, bytes] | None:
+def split(name: bytes) -> tuple[bytes, bytes] | None:
     """The name as ustar's prefix and name; None when it does not fit or is not plain ASCII."""
     if not name.isascii():
         return None
@@ -139,7 +139,7 @@ def _filler(offset: int, others: int) -> bytes:
     return head + b" " * (room - len(head) - 1) + b"\n"
 
 
-def _record(key: bytes, value: bytes) -> bytes:
+def record(key: bytes, value: bytes) -> bytes:
     """A pax record; its length counts its own digits."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))
@@ -147,17 +147,29 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %b=%b\n" % (length, key, value)
 
 
-def _pax(records: bytes) -> bytes:
+def pax(records: bytes) -> bytes:
+    """The pax header that says `records` of the next member; nothing when there are none."""
     if not records:
         return b""
-    return _ustar(_PAX_NAME, len(records), 0o644, b"x", b"") + records + bytes(padding(len(records)))
+    return ustar(_PAX_NAME, len(records), 0o644, b"x", b"") + records + bytes(padding(len(records)))
 
 
-def _ustar(name: bytes, size: int, mode: int, kind: bytes, prefix: bytes) -> bytes:
-    zero = b"0000000\0"
+def ustar(
+    name: bytes,
+    size: int,
+    mode: int,
+    kind: bytes,
+    prefix: bytes,
+    *,
+    owner: tuple[int, int] = (0, 0),
+    mtime: int = 0,
+    linkname: bytes = b"",
+    device: tuple[int, int] = (0, 0),
+) -> bytes:
+    """The header block of one member; every number and name must fit its field."""
     fields = [
-        *(name, b"%07o\0" % mode, zero, zero, b"%011o\0" % size, b"00000000000\0"),
-        *(b" " * 8, kind, b"", b"ustar\x0000", zero, zero, prefix),
+        *(name, b"%07o\0" % mode, b"%07o\0" % owner[0], b"%07o\0" % owner[1], b"%011o\0" % size, b"%011o\0" % mtime),
+        *(b" " * 8, kind, linkname, b"ustar\x0000", b"%07o\0" % device[0], b"%07o\0" % device[1], prefix),
     ]
     checksum = b"%06o\0 " % sum(_HEADER.pack(*fields))
     fields[6] = checksum
