@@ -70,9 +70,13 @@ class Containerd:
             f"ctr{self.suite}", "--address", self.address, "--namespace", namespace, *args, check=check
         )
 
+    @property
+    def blobs(self) -> Path:
+        """The folder of its content, all namespaces' together."""
+        return self.root / "io.containerd.content.v1.content/blobs"
+
     def blob(self, digest: str) -> Path:
-        """Where containerd keeps a blob. It shares blobs among its namespaces, so a name in another one may still hold it."""
-        return self.root / "io.containerd.content.v1.content/blobs" / digest.replace(":", "/")
+        return self.blobs / digest.replace(":", "/")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,368 @@
+"""Measures commands side by side: tranship and its peers in turn, on the same images, in the same minutes.
+
+A figure is a script of its own. It makes the cases, hands them to `measure`, and to `record`, which prints the table and keeps it for
+bench/RESULTS.md:
+
+    case = Case("tar", lambda: ready(Job(["tar", "-cf", out, layout], output=out)), check=lambda job: check_archive(out, wanted))
+    table = Table("ml", measure([case, ...], rounds=5), size)
+    record("export", render(table), [table])
+
+Of each run: wall time of the command; the same with its output made durable (fsync of every file and folder it wrote; nothing to do for a
+tool that did it itself); CPU time and peak memory of the command, and of the daemons that work for it. Before a run the output is removed
+and the disk is idle; after it every byte of the output is verified. A run that is wrong is counted, and its time is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests")]
+
+from support.peers import PeerMissing, Peers, find, temporary_home, version  # noqa: E402  # needs the path above
+
+RESULTS = ROOT / ".cache/bench"
+TRANSHIP = Path(os.environ.get("TRANSHIP") or Path(sys.prefix) / "bin/tranship")  # another build may be measured
+TICKS = os.sysconf("SC_CLK_TCK")  # of /proc/PID/stat, per second
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a command."""
+
+    command: Sequence[str | os.PathLike[str]]
+    output: Path | None = None  # the file or folder that it writes; removed before the run
+    daemons: Sequence[int] = ()  # process ids of those that work for it
+    env: Mapping[str, str] | None = None  # instead of the harness's own
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to do the work. `start` sets a job up, untimed and anew for each run; `check` raises WrongResult."""
+
+    tool: str
+    start: Callable[[], AbstractContextManager[Job]]
+    check: Callable[[Job], None] = lambda _: None
+
+
+class WrongResult(Exception):
+    """A command ended well, but what it wrote is not what it should be; or it did not end well."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    wall: float  # seconds
+    durable: float  # seconds, with the output fsynced
+    cpu: float  # seconds, of the command
+    daemon_cpu: float
+    rss: int  # bytes at the peak, of the command
+    daemon_rss: int
+
+
+@dataclass
+class Row:
+    tool: str
+    samples: list[Sample] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)  # the complaint of each run that was not right
+
+    def median(self, name: str) -> float:
+        return float(statistics.median(getattr(sample, name) for sample in self.samples))
+
+    def best(self, name: str) -> float:
+        return float(min(getattr(sample, name) for sample in self.samples))
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    rows: list[Row]
+    size: int = 0  # bytes moved in each run, for rates; 0 where rates mean nothing
+
+
+def ready(job: Job) -> AbstractContextManager[Job]:
+    return contextlib.nullcontext(job)
+
+
+def measure(cases: Sequence[Case], rounds: int) -> list[Row]:
+    """Run every case once a round, in turn, so that a busy moment of the machine falls on all alike."""
+    rows = [Row(case.tool) for case in cases]
+    for number in range(rounds):
+        for case, row in zip(cases, rows, strict=True):
+            with case.start() as job:
+                try:
+                    sample = run(job)
+                    case.check(job)
+                    row.samples.append(sample)
+                    said = f"{sample.durable:8.3f} s"
+                except WrongResult as error:
+                    row.wrong.append(str(error))
+                    said = f"wrong: {error}"
+                remove(job.output)
+            print(f"  round {number + 1}: {case.tool:36} {said}", file=sys.stderr, flush=True)
+    return rows
+
+
+def run(job: Job) -> Sample:
+    """Run a job once and measure it."""
+    remove(job.output)
+    os.sync()
+    for pid in job.daemons:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # peak memory counts from here (proc(5))
+    before = sum(map(cpu_of, job.daemons))
+    with tempfile.NamedTemporaryFile("r") as peak, tempfile.TemporaryFile("w+", errors="replace") as said:
+        command = [*_peak_memory_to(peak.name), *(os.fspath(part) for part in job.command)]
+        started = time.perf_counter()
+        process = subprocess.Popen(command, env=job.env, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise WrongResult(f"ended with {process.returncode}: {said.read()[-500:].strip()}")
+        rss = int(peak.read().split()[-1]) * 1024 if _peak_memory_to("") else usage.ru_maxrss * 1024
+    fsync_all(job.output)
+    return Sample(
+        wall=wall,
+        durable=time.perf_counter() - started,
+        cpu=usage.ru_utime + usage.ru_stime,
+        daemon_cpu=sum(map(cpu_of, job.daemons)) - before,
+        rss=rss,
+        daemon_rss=sum(map(peak_of, job.daemons)),
+    )
+
+
+def _peak_memory_to(file: str) -> list[str]:
+    """GNU time as a go-between: a process inherits the peak of the one it was forked from, and this one's is 1 MB, not a Python's 20."""
+    try:
+        return [str(find("time")), "--quiet", "--format=%M", f"--output={file}"]
+    except PeerMissing:
+        return []
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used so far, itself and the children that it has waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICKS
+
+
+def peak_of(pid: int) -> int:
+    """Peak memory of a process since its clear_refs, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def remove(path: Path | None) -> None:
+    if path is not None and path.is_dir():
+        shutil.rmtree(path)
+    elif path is not None:
+        path.unlink(missing_ok=True)
+
+
+def fsync_all(path: Path | None) -> None:
+    """Make a file, or a folder and all below it, durable; and its own name."""
+    if path is None or not path.exists():
+        return
+    for each in (path.parent, path, *(path.rglob("*") if path.is_dir() else ())):
+        if each.is_symlink() or not (each.is_file() or each.is_dir()):
+            continue
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def have(*names: str) -> bool:
+    """Whether all these peers are here; says so when not."""
+    try:
+        for name in names:
+            find(name)
+    except PeerMissing as error:
+        print(f"  not measured: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def called(name: str) -> str:
+    """A peer's name with its version, as tables show it."""
+    release = version(name).partition("+")[0].partition("~")[0].rpartition(":")[2].partition("-")[0]
+    return f"{name.partition('@')[0]} {release}"
+
+
+def record(figure: str, text: str, tables: Sequence[Table], notes: Mapping[str, object] | None = None) -> None:
+    """Print a figure, and keep it and its samples for the report."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    if notes:
+        text += (
+            "\n\nLimits of the machine in the same minutes: "
+            + ", ".join(f"{name} {value}" for name, value in notes.items())
+            + "."
+        )
+    found = {"machine": machine(), "text": text, "notes": notes, "tables": [asdict(table) for table in tables]}
+    (RESULTS / f"{figure}.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    print(f"\n{text}\n")
+
+
+Column = tuple[str, Callable[[Table, Row], str]]
+
+
+def _seconds(name: str) -> Callable[[Table, Row], str]:
+    return lambda _, row: f"{row.median(name):.3f} ({row.best(name):.3f})"
+
+
+def _milliseconds(name: str) -> Callable[[Table, Row], str]:
+    return lambda _, row: f"{row.median(name) * 1e3:.0f} ({row.best(name) * 1e3:.0f})"
+
+
+def _ratio(name: str) -> Callable[[Table, Row], str]:
+    """How many times as long as the first row, tranship's."""
+    return lambda table, row: f"{row.median(name) / table.rows[0].median(name):.2f}" if table.rows[0].samples else "-"
+
+
+def _cpu_rate(table: Table, row: Row) -> str:
+    rates = [row.median(name) / table.size * 1e9 for name in ("cpu", "daemon_cpu")]
+    return f"{sum(rates):.2f}" + (f" = {rates[0]:.2f} + {rates[1]:.2f}" if rates[1] else "")
+
+
+def _peak(_: Table, row: Row) -> str:
+    daemons = row.median("daemon_rss")
+    return f"{row.median('rss') / 1e6:.0f}" + (f" + {daemons / 1e6:.0f}" if daemons else "")
+
+
+# Where two numbers stand with a plus between them, they are the command's and its daemons'.
+RATES: list[Column] = [
+    ("durable, s (best)", _seconds("durable")),
+    ("ratio", _ratio("durable")),
+    ("default, s (best)", _seconds("wall")),
+    ("ratio", _ratio("wall")),
+    ("MB/s, durable", lambda table, row: f"{table.size / row.median('durable') / 1e6:.0f}"),
+    ("CPU s per GB", _cpu_rate),
+    ("peak MB", _peak),
+]
+TIMES: list[Column] = [
+    ("ms (best)", _milliseconds("wall")),
+    ("ratio", _ratio("wall")),
+    ("CPU ms (best)", _milliseconds("cpu")),
+    ("peak MB", _peak),
+]
+
+
+def render(table: Table, columns: Sequence[Column] = RATES) -> str:
+    """A table in Markdown: medians, the best in brackets; a row for each tool, tranship's first."""
+    lines = [[table.title, *(name for name, _ in columns)], ["---", *("---:" for _ in columns)]]
+    for row in table.rows:
+        tool = row.tool + (
+            f" (**{len(row.wrong)} of {len(row.wrong) + len(row.samples)} runs wrong**)" if row.wrong else ""
+        )
+        lines.append([tool, *(cell(table, row) if row.samples else "-" for _, cell in columns)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def pivot(title: str, tables: Sequence[Table], cell: Callable[[Table, Row], str]) -> str:
+    """One number of several tables with the same tools: a row for each tool, a column for each table."""
+    lines = [[title, *(table.title for table in tables)], ["---", *("---:" for _ in tables)]]
+    for number, row in enumerate(tables[0].rows):
+        rows = [(table, table.rows[number]) for table in tables]
+        lines.append([row.tool, *(cell(*each) if each[1].samples else "-" for each in rows)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    mount = max(
+        (line.split() for line in _lines("/proc/mounts")),
+        key=lambda parts: len(parts[1]) * str(ROOT).startswith(parts[1]),
+    )
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit,
+        "cpu": f"{os.cpu_count()} cores, {cpu}",
+        "kernel": platform.release(),
+        "filesystem": mount[2],
+        "python": platform.python_version(),
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a figure's script works with."""
+
+    images: Path  # the folder of layouts (bench/images.py)
+    work: Path  # an empty folder on the same file system, removed afterwards
+    peers: Peers
+    rounds: int
+
+    def layout(self, kind: str) -> Path:
+        path = self.images / kind
+        if not path.exists():
+            raise SystemExit(f"{path} is not there: bench/images.py builds it")
+        return path
+
+    def peer(
+        self, name: str, *args: str | os.PathLike[str], output: Path | None = None, daemons: Sequence[int] = ()
+    ) -> Job:
+        return Job(self.peers.command(name, *args), output, daemons, self.peers.environment(name))
+
+    def tranship(self, *args: str | os.PathLike[str], root: Path | None = None, output: Path | None = None) -> Job:
+        where = ["--root", str(root)] if root else []
+        return Job([str(TRANSHIP), *where, *args], output, env=self.peers.home.environment())
+
+    def warm(self, folder: Path) -> int:
+        """Read all files below a folder, so that no first run waits for the disk; gives their size in bytes."""
+        return sum(len(path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+
+    def prepare(self, job: Job) -> None:
+        """Run a job that makes something ready for the measured ones."""
+        done = subprocess.run(
+            [*(os.fspath(part) for part in job.command)],
+            env=job.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise SystemExit(f"{job.command} ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+@contextlib.contextmanager
+def bench(description: str | None) -> Iterator[Bench]:
+    """Reads a figure's options and gives it its folders."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each command (default 5)")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round on the small images of `bench/images.py --quick`"
+    )
+    args = parser.parse_args()
+    if not TRANSHIP.exists():
+        raise SystemExit(f"{TRANSHIP} is not there: run this with the Python of the environment that `make` sets up")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = str(RESULTS)  # daemons' stores too: /tmp may be memory
+    images = ROOT / ".cache" / ("images-quick" if args.quick else "images")
+    with tempfile.TemporaryDirectory(prefix="work-", dir=RESULTS) as work, temporary_home() as home:
+        yield Bench(images, Path(work), Peers(home), 1 if args.quick else args.rounds)
