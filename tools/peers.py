@@ -130,7 +130,10 @@ class Collection:
         if isinstance(answer, Unavailable):
             return {"reason": str(answer)}
         version = re.search(r"v?\d+\.\d+\S*", answer)
-        return {"version": version[0] if version else "unknown", "path": str(Path(path).absolute())}
+        absolute = Path(path).absolute()
+        inside = absolute.is_relative_to(self.folder)
+        where = absolute.relative_to(self.folder) if inside else absolute
+        return {"version": version[0] if version else "unknown", "path": str(where)}
 
 
 def _answer(program: Path, probe: tuple[str, ...]) -> str | Unavailable:
