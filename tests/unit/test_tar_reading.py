@@ -339,13 +339,22 @@ def test_members_are_counted(read):
 
 
 def test_names_cannot_fill_the_memory(read, monkeypatch):
-    monkeypatch.setattr("tranship.formats.tar.header._MAX_EXTENSIONS", 10_000)
+    monkeypatch.setattr("tranship.formats.tar.extensions.MAX_EXTENSIONS", 10_000)
     long = pax(record(b"path", b"n" * 2000)) + member(b"a")
     assert len(read(long * 3 + END)) == 3
     with pytest.raises(InvalidArgument, match="extension headers"):
         read(long * 4 + END)
     with pytest.raises(InvalidArgument, match="extension headers"):
         read(pax(kind=b"g") * 20 + END)
+
+
+def test_what_a_global_header_says_costs_each_member_nothing(read):
+    many = pax(*(record(b"key%d" % n, b"x") for n in range(20_000)), kind=b"g")
+    found = read(
+        many + pax(record(b"SCHILY.xattr.user.a", b"\0v"), record(b"vendor.b", b"w")) + member(b"a") * 2000 + END
+    )
+    assert len(found) == 2000
+    assert (found[0].xattrs, found[1].xattrs) == ({"user.a": "\0v"}, {})
 
 
 def test_ustar_prefixes_are_not_taken_from_gnu_headers(read):

@@ -17,8 +17,8 @@ Python's `tarfile` is not used: it needs 15 µs a member where this reader needs
 and the versions in use differ in what they do with hostile headers (CVE-2019-20907, CVE-2024-6232, CVE-2025-8194).
 """
 
-from tranship.formats.tar.header import BLOCK, MAX_MEMBERS, Kind, Member, clean, padding
-from tranship.formats.tar.reading import TarStream, read_index
+from tranship.formats.tar.header import BLOCK, Kind, Member, clean, padding
+from tranship.formats.tar.reading import MAX_MEMBERS, ReadAt, TarStream, read_index
 from tranship.formats.tar.writing import ALIGNED_FROM, ALIGNMENT, TRAILER, Arrangement, Entry, Placed, arrange
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Kind",
     "Member",
     "Placed",
+    "ReadAt",
     "TarStream",
     "arrange",
     "clean",

@@ -1,15 +1,28 @@
-"""Reading a tar: the index of one that can be read anywhere, and the members of one that comes through a pipe."""
+"""Reading a tar: the walk from header to header, over a file that can be read anywhere and through a pipe.
+
+Understood: v7, ustar (POSIX.1-1988) with its prefix, pax `x` and `g` records (POSIX.1-2001), GNU's long names `L` and
+`K`, and base-256 numbers. Refused: whatever two readers in use understand differently, since an archive that shows one
+content to the scanner and another to the runtime is an attack (CVE-2025-62518): a wrong checksum, a size outside 0 to
+2^63 - 1, a name that is given twice, a global size or path, data behind a link or a directory, a lone zero block in
+mid-archive.
+
+The end of an archive is two zero blocks, or one and the end of the file; what follows is ignored. An archive without
+them is truncated, though every member may be whole: a writer that dies between two members leaves exactly this behind.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
-from tranship.errors import Truncated
-from tranship.formats.tar.header import MAX_MEMBERS, Member, ReadAt, padding, walk
+from tranship.errors import DataLoss, InvalidArgument, Truncated
+from tranship.formats.tar.extensions import NAMES, Extensions
+from tranship.formats.tar.header import BLOCK, Member, make_member, padding, unpack
 from tranship.pump import Reader, buffer, read_exactly
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+MAX_MEMBERS = 1_000_000
+_ZEROS = bytes(BLOCK)
+
+ReadAt = Callable[[int, int], bytes]  # (offset, count) -> that many bytes, fewer only at the end
 
 
 def read_index(read_at: ReadAt, size: int, *, max_members: int = MAX_MEMBERS) -> list[Member]:
@@ -18,7 +31,7 @@ def read_index(read_at: ReadAt, size: int, *, max_members: int = MAX_MEMBERS) ->
     Raises InvalidArgument for what is no tar, Truncated, DataLoss or Unsupported, each naming the byte.
     """
     index = []
-    for member in walk(read_at, max_members=max_members):
+    for member in _walk(read_at, max_members):
         if member.data_offset + member.size + padding(member.size) > size:
             raise _truncated(member, size)
         index.append(member)
@@ -37,7 +50,7 @@ class TarStream:
         self._source = source
         self._at = 0  # bytes taken from the source
         self._member: Member | None = None
-        self._walk = walk(self._read_at, max_members=max_members)
+        self._walk = _walk(self._read_at, max_members)
 
     def __iter__(self) -> Iterator[Member]:
         return self
@@ -82,3 +95,40 @@ class TarStream:
 def _truncated(member: Member | None, end: int) -> Truncated:
     where = f"{member}, which has {member.size} bytes from byte {member.data_offset} on" if member else "a header"
     return Truncated(f"tar ends at byte {end} inside {where}", count=end)
+
+
+# --- the walk ---------------------------------------------------------------------------------------------------------
+
+
+def _walk(read_at: ReadAt, max_members: int) -> Iterator[Member]:
+    """Yield the members in order; between two of them only headers are read, never data.
+
+    `read_at` is asked for rising offsets only, so that a pipe can serve it by passing over what lies between.
+    """
+    offset, count, extensions = 0, 0, Extensions()
+    while (block := _next_block(read_at, offset, extensions)) is not None:
+        header = unpack(block, offset)
+        if header.type in NAMES:
+            offset = extensions.take(read_at, header, offset)
+            continue
+        count += 1
+        if count > max_members:
+            raise InvalidArgument(f"tar at byte {offset}: more than {max_members} members")
+        member = make_member(header, offset, extensions.records(offset))
+        yield member
+        offset = member.data_offset + member.size + padding(member.size)
+
+
+def _next_block(read_at: ReadAt, offset: int, extensions: Extensions) -> bytes | None:
+    """The header block at `offset`, or None at the end of the archive."""
+    block = read_at(offset, BLOCK)
+    if len(block) < BLOCK:
+        missing = "inside a header" if block or extensions else "without the zero blocks that mark an archive's end"
+        raise Truncated(f"tar ends at byte {offset + len(block)} {missing}", count=offset + len(block))
+    if block != _ZEROS:
+        return block
+    if extensions:
+        raise DataLoss(f"tar at byte {offset}: {extensions} describes a member that does not follow")
+    if any(read_at(offset + BLOCK, BLOCK)):
+        raise DataLoss(f"tar at byte {offset}: one zero block and more data after it; the end has two")
+    return None
