@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.raw_http import OCI_INDEX, OCI_MANIFEST, Client, describe, digest, exchange, image
 
+from support.raw_http import OCI_INDEX, OCI_MANIFEST, Client, describe, digest, exchange, image
 from tranship.testing.registry import KINDS, Refusal, RegistryServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 BLOB = b"some layer, not long" * 1000
 CONFIG = b'{"architecture":"amd64","os":"linux"}'

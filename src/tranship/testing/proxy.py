@@ -54,16 +54,14 @@ class Proxy:
     """The proxy at work; `tcp_proxy` starts and ends it.
 
     delay        seconds that each piece of bytes waits before it goes on
-    uploaded     bytes that went to the server, all connections together
-    downloaded   bytes that went to the client
     connections  accepted so far
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.delay = 0.0
-        self.uploaded = 0
-        self.downloaded = 0
         self.connections = 0
+        self._passed: dict[Direction, int] = {"up": 0, "down": 0}
+        self._counting = threading.Lock()
         self._target = (host, port)
         self._cuts: list[_Cut] = []
         self._flows: dict[socket.socket, tuple[_Flow, _Flow]] = {}  # socket -> the flow from it, the flow to it
@@ -81,6 +79,18 @@ class Proxy:
     def host(self) -> str:
         """`127.0.0.1:PORT`."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def uploaded(self) -> int:
+        """Bytes that went to the server, all connections together."""
+        with self._counting:  # what a peer has read is counted
+            return self._passed["up"]
+
+    @property
+    def downloaded(self) -> int:
+        """Bytes that went to the client, all connections together."""
+        with self._counting:
+            return self._passed["down"]
 
     def cut(self, *, after: int, direction: Direction = "down", how: Ending = "close", times: int | None = 1) -> None:
         """End each of the next `times` connections (None: all) that moves `after` bytes in that direction, exactly there."""
@@ -163,13 +173,11 @@ class Proxy:
             self._finish(flow)
 
     def _write(self, flow: _Flow) -> None:
-        sent = flow.target.send(flow.pending)
+        with self._counting:
+            sent = flow.target.send(flow.pending)
+            self._passed[flow.direction] += sent
         flow.pending = flow.pending[sent:]
         flow.moved += sent
-        if flow.direction == "up":
-            self.uploaded += sent
-        else:
-            self.downloaded += sent
         if not flow.pending:
             self._finish(flow)
 

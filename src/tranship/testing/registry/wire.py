@@ -225,9 +225,9 @@ class _BodyReader:
         want = min(len(buffer), self._left)
         if self.stop is not None:
             allowed, hangup = self.stop
-            want = min(want, allowed - self.received)
-            if want <= 0:
+            if self.received >= allowed:
                 raise hangup()
+            want = min(want, allowed - self.received)
         if not want:
             return 0
         try:

@@ -199,13 +199,14 @@ def confusion(strike: Strike, *, form: str = "both") -> Response | None:
     response = strike.proceed()
     if response.status != 200:
         return None
-    raw, media_type = CONFUSIONS[form](
-        b"".join(bytes(chunk) for chunk in response.body.chunks()), response.headers.get("Content-Type") or ""
-    )
-    digest = Digest.of(raw)
-    _state(strike).put_manifest(
-        repository, digest, raw, Stored(media_type, len(raw)), ()
-    )  # so that it is there by digest
+    key = f"{repository}:{tag}"
+    if key not in strike.memory:  # bent once, so that HEAD and GET agree
+        sound = b"".join(bytes(chunk) for chunk in response.body.chunks())
+        strike.memory[key] = CONFUSIONS[form](sound, response.headers.get("Content-Type") or "")
+    raw, media_type = strike.memory[key]
+    digest, state = Digest.of(raw), _state(strike)
+    if digest not in state.repositories[repository].manifests:  # let it be there by digest too
+        state.put_manifest(repository, digest, raw, Stored(media_type, len(raw)), ())
     for name, value in (("Docker-Content-Digest", digest), ("ETag", f'"{digest}"'), ("Content-Type", media_type)):
         response.headers.set(name, value)
     response.body = Body.of(raw)
