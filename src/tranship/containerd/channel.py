@@ -15,6 +15,7 @@ import os
 import queue
 import stat
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from urllib.parse import quote
 
 from tranship.containerd.status import from_status
 from tranship.errors import PermissionDenied, TranshipError, Unavailable, Unsupported, printable
@@ -172,7 +173,7 @@ def _connect(path: str) -> Any:
         import grpc
     except ImportError:
         raise Unsupported("talking to containerd needs grpcio", hint="pip install 'tranship[daemon]'") from None
-    return grpc.insecure_channel(f"unix://{path}", options=_OPTIONS)
+    return grpc.insecure_channel(f"unix:{quote(path)}", options=_OPTIONS)
 
 
 def _unreachable(path: str) -> TranshipError | None:

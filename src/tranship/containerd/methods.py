@@ -11,7 +11,7 @@ method's class, which decides how it is called and how it is served:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -59,14 +59,20 @@ class Stream(Method[Q, R]):
     """Any number of requests and responses, each side at its own pace."""
 
 
-class Version:
+class Service:
+    """A service: its name on the wire, and its methods."""
+
+    SERVICE: ClassVar[str]
+
+
+class Version(Service):
     """`ctr version`."""
 
     SERVICE = "containerd.services.version.v1.Version"
     VERSION = Unary(SERVICE, "Version", Empty, version.VersionResponse)
 
 
-class Introspection:
+class Introspection(Service):
     """Who the daemon is, and what it can do."""
 
     SERVICE = "containerd.services.introspection.v1.Introspection"
@@ -75,7 +81,7 @@ class Introspection:
     PLUGIN_INFO = Unary(SERVICE, "PluginInfo", introspection.PluginInfoRequest, introspection.PluginInfoResponse)
 
 
-class Namespaces:
+class Namespaces(Service):
     """Names that separate the images and labels of the daemon's users."""
 
     SERVICE = "containerd.services.namespaces.v1.Namespaces"
@@ -86,7 +92,7 @@ class Namespaces:
     DELETE = Unary(SERVICE, "Delete", namespaces.DeleteNamespaceRequest, Empty)
 
 
-class Leases:
+class Leases(Service):
     """What keeps content from collection while somebody works with it."""
 
     SERVICE = "containerd.services.leases.v1.Leases"
@@ -98,7 +104,7 @@ class Leases:
     LIST_RESOURCES = Unary(SERVICE, "ListResources", leases.ListResourcesRequest, leases.ListResourcesResponse)
 
 
-class Images:
+class Images(Service):
     """Names of images and what they refer to."""
 
     SERVICE = "containerd.services.images.v1.Images"
@@ -109,7 +115,7 @@ class Images:
     DELETE = Unary(SERVICE, "Delete", images.DeleteImageRequest, Empty)
 
 
-class Content:
+class Content(Service):
     """Blobs, and the ingests from which they come."""
 
     SERVICE = "containerd.services.content.v1.Content"
@@ -124,21 +130,21 @@ class Content:
     ABORT = Unary(SERVICE, "Abort", content.AbortRequest, Empty)
 
 
-class Streaming:
+class Streaming(Service):
     """Streams of messages that a transfer refers to by their ids."""
 
     SERVICE = "containerd.services.streaming.v1.Streaming"
     STREAM = Stream(SERVICE, "Stream", Any, Any)
 
 
-class Transfer:
+class Transfer(Service):
     """The one operation."""
 
     SERVICE = "containerd.services.transfer.v1.Transfer"
     TRANSFER = Unary(SERVICE, "Transfer", transfer.TransferRequest, Empty)
 
 
-class Events:
+class Events(Service):
     """What happens in the daemon."""
 
     SERVICE = "containerd.services.events.v1.Events"
@@ -147,7 +153,7 @@ class Events:
     SUBSCRIBE = ServerStream(SERVICE, "Subscribe", events.SubscribeRequest, event.Envelope)
 
 
-class Snapshots:
+class Snapshots(Service):
     """Unpacked images; of interest only to say that there are none."""
 
     SERVICE = "containerd.services.snapshots.v1.Snapshots"
@@ -163,7 +169,7 @@ class Snapshots:
     CLEANUP = Unary(SERVICE, "Cleanup", snapshots.CleanupRequest, Empty)
 
 
-class Health:
+class Health(Service):
     """gRPC's own question whether a server serves."""
 
     SERVICE = "grpc.health.v1.Health"
@@ -171,7 +177,7 @@ class Health:
     WATCH = ServerStream(SERVICE, "Watch", health.HealthCheckRequest, health.HealthCheckResponse)
 
 
-SERVICES: tuple[type, ...] = (
+SERVICES: tuple[type[Service], ...] = (
     Version,
     Introspection,
     Namespaces,

@@ -122,6 +122,11 @@ class Sender:
         return self._ready and not self._credit
 
     @property
+    def awaiting(self) -> bool:
+        """Is an update still to come for what was sent, by the receiver's rule?"""
+        return self._mirror is not None and self._due > 0
+
+    @property
     def settled(self) -> bool:
         """Has the receiver handed on everything that was sent? Its updates prove that, once none is missing."""
         return self._mirror is not None and self._answered and not self._due and not self._pending

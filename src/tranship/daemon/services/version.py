@@ -1,0 +1,23 @@
+"""The Version service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tranship._api.services.version.v1.version_pb2 import VersionResponse
+from tranship.containerd.methods import Version
+from tranship.daemon.calls import Route, unary
+from tranship.version import __version__
+
+if TYPE_CHECKING:
+    from tranship._api.wellknown import Empty
+    from tranship.daemon.calls import Call
+
+
+def routes() -> list[Route]:
+    """What serves the methods."""
+    return [unary(Version.VERSION, _version)]
+
+
+def _version(_: Empty, __: Call) -> VersionResponse:
+    return VersionResponse(version=__version__, revision="tranship")
