@@ -41,7 +41,7 @@ FIGURES ?= export import growth memory startup store_list
 docs: $(VENV)/.docs  ## the documentation, in site/
 	$(BIN)/mkdocs build --strict
 
-proto: $(VENV)/.proto  ## make containerd's message modules again from its .proto files
+proto: $(VENV)/.tests  ## make containerd's message modules again from its .proto files
 	$(BIN)/python tools/proto.py
 
 clean:  ## remove what was built (downloads stay, in .peers and .cache)
@@ -54,9 +54,9 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[daemon]' --group test --group check
+	$(BIN)/python -m pip install --quiet --editable '.[daemon]' --group test --group check --group proto
 	@touch $@
 
-$(VENV)/.docs $(VENV)/.proto: $(VENV)/.%: $(VENV)/.tests
-	$(BIN)/python -m pip install --quiet --group $*
+$(VENV)/.docs: $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
