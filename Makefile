@@ -53,7 +53,7 @@ $(VENV)/.python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # knows dependency groups
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.python pyproject.toml
+$(VENV)/.tests: $(VENV)/.python pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --editable '.[daemon]' --group test --group check --group proto
 	@touch $@
 
