@@ -69,6 +69,9 @@ class Batch:
         if self._core.full and placement.size >= SYNC_AT_ONCE:
             sync_files(self._core, [placement])
         with self._lock:
+            if self._broken is not None:
+                placement.drop()
+                self._core.space.free(placement.size)
             self._check()
             twin = self._pending.get(key)
             if twin is None:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tranship.errors import AlreadyExists, InvalidArgument, NotFound, printable
+from tranship.failpoints import hit
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 from tranship.store import labels as label_rules
@@ -85,6 +86,7 @@ class Images:
                 old = self._find(connection, image.name)
                 time = now()
                 self._write(connection, image, time if old is None else microseconds(old.created_at), time)
+            hit("image.recorded")
             return tuple(self._get(connection, image.name) for image in images)
 
     def delete(self, name: str, *, target: Digest | None = None) -> None:

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tranship.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable, printable
+from tranship.failpoints import hit
 from tranship.model.digest import Digest
 from tranship.store import locks
 from tranship.store.placing import hold, is_whole, may_take, release
@@ -69,6 +70,7 @@ def open_ingest(scope: Scope, ref: str, total: int, expected: Digest | None, lea
             else:
                 os.ftruncate(opened.data_fd, 0)
             write_offset(opened.offset_fd, opened.offset)
+        hit("ingest.begun")
     except BaseException:
         if opened.fresh:
             remove_folder(opened.folder)

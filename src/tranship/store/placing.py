@@ -81,27 +81,46 @@ def place(core: Core, placements: Sequence[Placement], *, durable: bool = True) 
         sync_files(core, new)
     hit("place.synced")
     with core.database.write(durable=durable) as connection:
-        for p in placements:
-            if is_whole(connection, layout, p.digest):
-                continue
-            if core.full:  # again: what was there when we looked may have been collected since
-                sync_files(core, [p])
-            p.check_path()
-            os.replace(p.path, layout.blob(p.digest))  # over what a crash may have left there without a row
-            p.named = True
-            if p.fd >= 0:
-                os.fchmod(p.fd, 0o400)
-            hit("place.renamed")
-        core.space.check(connection, sum(p.size for p in placements if p.named))
-        if core.full:
-            for algorithm in {p.digest.algorithm for p in placements if p.named}:
-                files.fsync_directory(f"{layout.root}/blobs/{algorithm}")
-        hit("place.directory")
-        record(connection, placements)
-        hit("place.recorded")
+        try:
+            _name(core, connection, placements)
+            core.space.check(connection, sum(p.size for p in placements if p.named))
+            record(connection, placements)
+            hit("place.recorded")
+        except BaseException:
+            _take_back(core, placements)
+            raise
     hit("place.committed")
     for p in placements:
         p.drop()
+
+
+def _name(core: Core, connection: sqlite3.Connection, placements: Sequence[Placement]) -> None:
+    for p in placements:
+        if is_whole(connection, core.layout, p.digest):
+            continue
+        if core.full:  # again: what was there when we looked may have been collected since
+            sync_files(core, [p])
+        p.check_path()
+        os.replace(p.path, core.layout.blob(p.digest))  # over what a crash may have left there without a row
+        p.named = True
+        if p.fd >= 0:
+            os.fchmod(p.fd, 0o400)
+        hit("place.renamed")
+    if core.full:
+        for algorithm in {p.digest.algorithm for p in placements if p.named}:
+            files.fsync_directory(f"{core.layout.root}/blobs/{algorithm}")
+    hit("place.directory")
+
+
+def _take_back(core: Core, placements: Sequence[Placement]) -> None:
+    """Undo the names of a transaction that fails, so that an ingest can be resumed."""
+    for p in placements:
+        if p.named:
+            with contextlib.suppress(OSError):
+                os.rename(core.layout.blob(p.digest), p.path)
+                p.named = False
+                if p.fd >= 0:
+                    os.fchmod(p.fd, 0o600)
 
 
 def is_whole(connection: sqlite3.Connection, layout: Layout, digest: Digest, size: int | None = None) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from tranship import files, pump
 from tranship.errors import AlreadyExists, CommitMismatch, FailedPrecondition, InvalidArgument, printable
+from tranship.failpoints import hit
 from tranship.model.digest import Digest, new_hash
 from tranship.store import ingests
 from tranship.store import labels as label_rules
@@ -96,6 +97,7 @@ class Writer:
         self._claim(self.offset + len(view))
         with files.no_space_as_error(self._scope.core.layout.root):
             pump.write_all_at(self._ingest.data_fd, view, self.offset)
+        hit("ingest.written")
         if self._hashed == self.offset:
             self._hasher.update(view)
             self._hashed += len(view)
