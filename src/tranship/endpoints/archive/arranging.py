@@ -7,7 +7,7 @@ bytes, and a reader of a pipe knows from the first kilobytes what will come.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tranship.formats import docker_archive, layout
@@ -44,7 +44,7 @@ def arrange_images(
     """
     known = {
         layout.MARKER: layout.MARKER_BYTES,
-        layout.INDEX: layout.index_json([layout.entry(r, origins.get(r.descriptor.digest)) for r in roots]),
+        layout.INDEX: layout.index_json([_entry(r, origins.get(r.descriptor.digest)) for r in roots]),
     }
     if docker_manifest:
         known[layout.DOCKER_MANIFEST] = docker_archive.manifest_json(docker_entries(plan, roots))
@@ -60,6 +60,13 @@ def arrange_images(
     by_name = {placed.entry.name: placed for placed in arrangement.members}
     places = {d.digest: by_name[layout.blob_path(d.digest)] for d in order}
     return Arranged(arrangement, known, places, order)
+
+
+def _entry(root: Root, labels: Mapping[str, str] | None) -> Descriptor:
+    """The root as index.json lists it: without a platform, which some ends know and others do not, so that the same image
+    gives the same bytes (containerd's exporter writes none either).
+    """
+    return replace(layout.entry(root, labels), platform=None)
 
 
 def in_order(plan: Plan) -> tuple[Descriptor, ...]:
