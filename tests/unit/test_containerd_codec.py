@@ -23,13 +23,13 @@ from tranship.containerd.wire import (
     WireRegistry,
     WireUnpack,
 )
+from tranship.engine.progress import Progress, Stage
 from tranship.errors import InvalidArgument, TranshipError, Unsupported
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 from tranship.model.naming import ExtraName
 from tranship.model.platform import Platform
 from tranship.model.secret import Credential, Secret
-from tranship.engine.progress import Progress, Stage
 
 LINUX = Platform("linux", "amd64")
 WINDOWS = Platform("windows", "amd64", os_version="10.0.20348.1", os_features=("win32k",))

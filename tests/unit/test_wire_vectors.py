@@ -22,8 +22,8 @@ from tranship.containerd import codec, credentials, progress
 from tranship.containerd.ends import decode_end, encode_end, transfer_request
 from tranship.containerd.methods import methods
 from tranship.containerd.wire import WireExportStream, WireImageStore, WireImportStream, WireRegistry
-from tranship.formats.stream_window import CHUNK, Receiver, Sender
 from tranship.engine.progress import Stage
+from tranship.formats.stream_window import CHUNK, Receiver, Sender
 
 DATA = Path(__file__).resolve().parents[1] / "data/wire"
 NOT_OURS = {
