@@ -25,9 +25,11 @@ test: $(VENV)/.tests  ## all tests; those of peers that `make peers` has not fet
 
 test-all:  ## the tests on each interpreter of PYTHONS that is here
 	@for version in $(PYTHONS); do \
-	  if path=$$(tools/interpreter $$version); then $(MAKE) test PYTHON=$$path VENV=.venv-$$version || exit; \
+	  if path=$$(tools/interpreter $$version); \
+	  then $(MAKE) test PYTHON=$$path VENV=.venv-$$version || failed="$$failed $$version"; \
 	  else absent="$$absent $$version"; fi; \
-	done; test -z "$$absent" || echo "not here, so not tested:$$absent"
+	done; \
+	echo "tested on: $(PYTHONS); failed:$${failed:- none}; not here:$${absent:- none}"; test -z "$$failed"
 
 peers:  ## fetch the real containerd, docker, podman, skopeo and others into .peers (from Debian; changes nothing else)
 	$(PYTHON) tools/peers.py
