@@ -113,6 +113,14 @@ def test_a_manifest_is_read_by_tag_and_by_digest_as_the_bytes_that_came(client: 
         assert (head["Content-Type"], head["Docker-Content-Digest"]) == (OCI_MANIFEST, digest(raw))
 
 
+def test_a_manifest_may_be_pushed_under_its_sha512(client: Client) -> None:
+    client.push_blob("a/b", CONFIG)
+    raw = json.dumps(image(CONFIG)).encode()
+    name = digest(raw, "sha512")
+    assert client.push_manifest("a/b", raw, name)["Docker-Content-Digest"] == name
+    assert client.ask("GET", f"/v2/a/b/manifests/{name}").body == raw
+
+
 def test_absent_manifests_and_repositories_are_404(registry: RegistryServer, client: Client) -> None:
     registry.put_blob("a/b", BLOB)
     for target in ("/v2/a/b/manifests/v1", f"/v2/a/b/manifests/{ABSENT}", "/v2/no/such/manifests/v1"):
@@ -643,6 +651,10 @@ def test_malformed_requests_are_400_and_end_the_connection(registry: RegistrySer
     answer = exchange(registry.port, head.replace(b"{host}", registry.host.encode()))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert registry.count("malformed") == 1
+
+
+def test_a_client_that_tries_tls_first_is_told_at_once(registry: RegistryServer) -> None:
+    assert exchange(registry.port, b"\x16\x03\x01\x02\x00\x01").startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_header_without_end_is_431(registry: RegistryServer) -> None:
