@@ -24,6 +24,16 @@ def check_blobs(folder: Path, wanted: Collection[str]) -> None:
     _complete(found, wanted)
 
 
+def check_registry(root: Path | None, wanted: Collection[str]) -> None:
+    """The folder of Docker's registry holds all these blobs."""
+    found = set()
+    for path in (root or Path()).glob("docker/registry/v2/blobs/sha256/*/*/data"):
+        with path.open("rb") as file:
+            _check(f"sha256:{path.parent.name}", file)
+        found.add(f"sha256:{path.parent.name}")
+    _complete(found, wanted)
+
+
 def check_archive(path: Path, wanted: Collection[str]) -> None:
     """An archive in the OCI layout's form holds all these blobs."""
     found = set()
