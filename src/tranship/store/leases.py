@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import secrets
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -151,7 +151,7 @@ class Leases:
 
 def random_id() -> str:
     """An id as Go clients make them: nanoseconds within the second, and three random bytes (containerd, pkg/leases)."""
-    return f"{time.time_ns() % 1_000_000_000}-{base64.urlsafe_b64encode(secrets.token_bytes(3)).decode()}"
+    return f"{time.time_ns() % 1_000_000_000}-{base64.urlsafe_b64encode(os.urandom(3)).decode()}"
 
 
 def _absent(id: str) -> NotFound:  # noqa: A002  # the field's name

@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import secrets
-import shutil
-import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -33,7 +30,7 @@ class Process:
         """Not in the store yet."""
         self._layout = layout
         self._names = itertools.count()
-        self.id = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.id = f"{os.getpid()}-{os.urandom(4).hex()}"
         self.folder = f"{layout.run}/{self.id}"
         self._alive = -1
         self._shared = -1
@@ -77,12 +74,14 @@ class Process:
 
     def scratch(self) -> str:
         """A new folder of ours."""
-        return tempfile.mkdtemp(prefix="scratch-", dir=self.folder)
+        path = self.staging()
+        os.mkdir(path, 0o700)
+        return path
 
     def close(self) -> None:
         """Leave the store."""
         if self._alive >= 0:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            bury(self._layout, self.id)
             os.close(self._alive)
         if self._shared >= 0:
             os.close(self._shared)
@@ -114,5 +113,12 @@ def began(layout: Layout, process_id: str) -> float:
 
 
 def bury(layout: Layout, process_id: str) -> None:
-    """Remove what an abandoned process left in its folder."""
-    shutil.rmtree(f"{layout.run}/{process_id}", ignore_errors=True)
+    """Remove a process' folder, with whatever is left in it."""
+    folder = f"{layout.run}/{process_id}"
+    try:
+        os.unlink(f"{folder}/alive")
+        os.rmdir(folder)
+    except OSError:
+        import shutil  # costs more than all of the above
+
+        shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from tranship import pump
-from tranship.store.batch import Batch
 from tranship.store.core import Core, Scope
 from tranship.store.namespaces import Namespaces, check_name
 from tranship.store.views import NamespaceView
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from tranship.files import Durability
     from tranship.model.digest import Digest
+    from tranship.store.batch import Batch
     from tranship.store.gc import GcReport
     from tranship.store.health import FsckReport, Usage, VerifyReport
 
@@ -104,6 +104,8 @@ class Store:
 
     def batch(self) -> Batch:
         """Group one transfer's waits for the disk: work through `batch.namespace(name)`; leaving it makes all durable."""
+        from tranship.store.batch import Batch
+
         return Batch(self._core)
 
     def gc(self, *, follow_manifests: bool = False, believe_clock: bool = False) -> GcReport:
