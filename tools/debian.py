@@ -161,11 +161,10 @@ class Suite:
         raise Unavailable(f"apt-get {args[0]} for {self.name}: {_last_line(done)}")
 
 
-def machine_source(suite: str) -> str:
+def machine_source(suite: str, etc: Path = Path("/etc/apt")) -> str:
     """The machine's own Debian source as a deb822 stanza for another suite: same mirror, same keys."""
     if mirror := os.environ.get("TRANSHIP_DEBIAN_MIRROR"):
         return f"Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n"
-    etc = Path("/etc/apt")
     for path in sorted((etc / "sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text("utf-8")):
             # Fields continue on lines that begin with a blank; keys may stand there in full.
@@ -181,7 +180,7 @@ def machine_source(suite: str) -> str:
                 return f"Types: deb\nURIs: {found[2]}\nSuites: {suite}\nComponents: main\n" + (
                     f"Signed-By: {signed[1]}\n" if signed else ""
                 )
-    raise Unavailable("this machine has no Debian source in /etc/apt")
+    raise Unavailable(f"this machine has no Debian source in {etc}")
 
 
 def _is_program(path: Path) -> bool:
