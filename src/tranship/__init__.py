@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tranship.engine.run import CancelToken, Limits
     from tranship.engine.selection import Selection
     from tranship.engine.transfer import Summary, plan, transfer
+    from tranship.endpoints.registry import Registry
     from tranship.errors import TranshipError
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
@@ -46,6 +47,7 @@ _HOMES = {
     "Platform": "tranship.model.platform",
     "Progress": "tranship.engine.progress",
     "Reference": "tranship.model.reference",
+    "Registry": "tranship.endpoints.registry",
     "Reporter": "tranship.engine.progress",
     "Root": "tranship.model.descriptor",
     "Selection": "tranship.engine.selection",
@@ -71,6 +73,7 @@ __all__ = [
     "Platform",
     "Progress",
     "Reference",
+    "Registry",
     "Reporter",
     "Root",
     "Selection",

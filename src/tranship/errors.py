@@ -17,7 +17,8 @@
     ├── PartialFailure                    ABORTED                  9
     ├── AlreadyExists                     ALREADY_EXISTS          10
     ├── FailedPrecondition                FAILED_PRECONDITION     10
-    │   └── CommitMismatch                (an ingest is not what was expected)
+    │   ├── CommitMismatch                (an ingest is not what was expected)
+    │   └── MissingContent                (a registry lacks what a document names)
     ├── OutOfRange                        OUT_OF_RANGE            10
     ├── Aborted                           ABORTED                 10
     ├── NoSpace                           RESOURCE_EXHAUSTED      11
@@ -221,6 +222,21 @@ class FailedPrecondition(TranshipError):
 
 class CommitMismatch(FailedPrecondition):
     """An ingest's size or digest is not what its commit expected. The ingest survives."""
+
+
+class MissingContent(FailedPrecondition):
+    """A registry refuses a document since it lacks what the document names: `digests`, as far as it says which."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        digests: Sequence[str] = (),
+        descriptor: Descriptor | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, side="destination", descriptor=descriptor)
+        self.digests = tuple(digests)
 
 
 class OutOfRange(TranshipError):

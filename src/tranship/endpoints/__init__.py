@@ -17,6 +17,7 @@ KINDS = {
     "docker-archive": "tranship.endpoints.archive:Archive",
     "oci": "tranship.endpoints.layout:Layout",
     "pack": "tranship.endpoints.pack:Pack",
+    "docker": "tranship.endpoints.registry:Registry",
 }
 
 

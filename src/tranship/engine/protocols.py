@@ -193,6 +193,15 @@ class HoldsDocuments(Protocol):
 
 
 @runtime_checkable
+class Forgets(Protocol):
+    """Of a Destination: it may have been told wrongly that content is there (MissingContent), and can look again."""
+
+    def forget(self, descriptor: Descriptor) -> None:
+        """Do not believe any more that the blob is there."""
+        ...
+
+
+@runtime_checkable
 class NeedsClosure(Protocol):
     """Of a Destination: it refuses an index of which a child is absent (a registry), so such an index never gets there."""
 

@@ -49,7 +49,9 @@ def stream(blob: Blob, destination: Destination, run: Run) -> Outcome | None:
     return Outcome.COPIED
 
 
-ROUTES: tuple[Route, ...] = (present, mount, adopt, stream)
+# A registry answers a mount and a question with one request each, and a mount that it declines has opened an upload already:
+# so mounting comes first where there is a repository to mount from. It costs other destinations nothing.
+ROUTES: tuple[Route, ...] = (mount, present, adopt, stream)
 
 
 def note_origin(blob: Blob, destination: Destination) -> None:

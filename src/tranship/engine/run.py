@@ -115,7 +115,9 @@ class Run:
         limits: Limits | None = None,
         verification: Verification = "parallel",
         cancel: CancelToken | None = None,
+        dry: bool = False,
     ) -> None:
+        self.dry = dry  # only a plan is wanted: nothing may be written, not even an upload opened
         self.limits = limits or Limits()
         self.verification: Verification = verification
         self.operation = operation(source, destination)

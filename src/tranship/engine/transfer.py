@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tranship.engine.plan import Partial, Plan, make_plan
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage, key
 from tranship.engine.protocols import (
+    Forgets,
     HasScratch,
     HoldsDocuments,
     NeedsClosure,
@@ -20,7 +21,7 @@ from tranship.engine.protocols import (
 from tranship.engine.routes import ROUTES, note_origin
 from tranship.engine.run import CancelToken, Limits, Run, Verification
 from tranship.engine.selection import Selection
-from tranship.errors import Cancelled, TranshipError
+from tranship.errors import Cancelled, MissingContent, TranshipError
 from tranship.model.platform import default_strict
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from tranship.pump import Reader
 
     MoveOne = Callable[[Descriptor], "tuple[Descriptor, Outcome]"]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +104,10 @@ def transfer(
         todo = _plan(src, dst, selection or Selection(), run)
         run.report(Progress(stage=Stage.PLANNED, event="planned", total=todo.bytes))
         dst.prepare(todo)
-        outcomes = _Mover(todo, src, dst, run).move()
+        mover = _Mover(todo, src, dst, run)
+        outcomes = mover.move()
         run.check()
-        roots = tuple(dst.publish(todo.roots)) + todo.complete
+        roots = tuple(mover.recovering(lambda: dst.publish(todo.roots))) + todo.complete
         for root in roots:
             run.report(
                 Progress(
@@ -124,7 +129,7 @@ def plan(
     limits: Limits | None = None,
 ) -> Plan:
     """What `transfer` would do, with what the destination holds already; nothing is written."""
-    run = Run(source=source.kind, destination=destination.kind, reporter=reporter, limits=limits)
+    run = Run(source=source.kind, destination=destination.kind, reporter=reporter, limits=limits, dry=True)
     with destination.open_destination(run) as dst, _opened_source(source, dst, run) as src:
         todo = _plan(src, dst, selection or Selection(), run)
         everything = (*todo.documents, *todo.blobs)
@@ -174,6 +179,24 @@ class _Mover:
             outcomes += self._move_all(wave)
         return outcomes
 
+    def recovering(self, act: Callable[[], T]) -> T:
+        """Do it, and once more after bringing again what the destination turns out to lack.
+
+        A registry may say that a blob is there and refuse the manifest that names it: its answer was stale, or the blob was
+        collected meanwhile. Once is enough to mend that; a second refusal is an error.
+        """
+        try:
+            return act()
+        except MissingContent as error:
+            if not isinstance(self._dst, Forgets) or error.descriptor is None:
+                raise
+            lacking = self._plan.nodes[error.descriptor.digest].selected
+            named = [d for d in lacking if d.digest in error.digests] or lacking
+            for descriptor in named:
+                self._dst.forget(descriptor)
+                self._move_one(descriptor)
+        return act()
+
     def _move_all(self, descriptors: Sequence[Descriptor]) -> list[tuple[Descriptor, Outcome]]:
         workers = min(self._run.limits.jobs or self._dst.workers, self._dst.workers, len(descriptors))
         if workers <= 1:
@@ -185,7 +208,7 @@ class _Mover:
         blob = self._blob(descriptor)
         meter = self._run.meter(descriptor, self._parents(descriptor))
         try:
-            outcome = self._try_routes(blob)
+            outcome = self.recovering(lambda: self._try_routes(blob))
             note_origin(blob, self._dst)
         except TranshipError as error:
             if not isinstance(error, Cancelled):

@@ -78,16 +78,18 @@ def upload(
     blob: Descriptor,
     *,
     session: Session | None = None,
+    fresh: bool = False,
     chunk: int | None = None,
     opened: Callable[[Session], object] | None = None,
 ) -> Flow[None]:
     """Bring the blob into the repository.
 
     session  one that is open already (from a mount that became an upload, or from an interrupted run)
+    fresh    that session was opened just now and is empty, so that the registry need not be asked for its state
     chunk    bytes of a PATCH; raised to what the registry wants at least
     opened   told of the session whenever it changes, for whoever wants to write it down
     """
-    yield from _Upload(repository, blob, chunk, opened or (lambda _session: None)).run(session)
+    yield from _Upload(repository, blob, chunk, opened or (lambda _session: None)).run(session, fresh=fresh)
 
 
 def cancel(repository: Repository, session: Session) -> Flow[None]:
@@ -120,10 +122,10 @@ class _Upload:
         self.chunk = chunk
         self.opened = opened
 
-    def run(self, session: Session | None) -> Flow[None]:
+    def run(self, session: Session | None, *, fresh: bool) -> Flow[None]:
         """Send it, with a second session when the first comes to nothing."""
         restarts = 0
-        earlier = session is not None
+        earlier = session is not None and not fresh
         while True:
             try:
                 if session is None:
