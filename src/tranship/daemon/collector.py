@@ -12,6 +12,8 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from tranship.errors import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,7 +73,7 @@ class Collector:
             self._waiting.append(done)
             self._condition.notify()
             if self._stopping:
-                done.cancel()
+                done.set_exception(_stopping())
         done.result()
 
     def _work(self) -> None:
@@ -82,7 +84,8 @@ class Collector:
                 waiting, self._waiting, self._due, self._changes = self._waiting, [], None, 0
                 if self._stopping:
                     for done in waiting:
-                        done.cancel()
+                        if not done.done():
+                            done.set_exception(_stopping())
                     return
             self._one(waiting)
 
@@ -103,3 +106,7 @@ class Collector:
         ended = time.monotonic()
         self._average = max(SHORTEST, (self._average + (ended - started)) / 2)
         self._slot = ended + self._average / SHARE - self._average
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("gc failed: the daemon is stopping")

@@ -58,7 +58,7 @@ class ContentService:
     def _update(self, request: pb.UpdateRequest, call: Call) -> pb.UpdateResponse:
         digest = checked_digest(request.info.digest)
         info = self._content(call).update(digest, request.info.labels, list(request.update_mask.paths))
-        self._collector.deleted()  # a label less may be a reference less
+        self._collector.changed()
         return pb.UpdateResponse(info=to_info(info))
 
     def _list(self, request: pb.ListContentRequest, call: Call) -> Iterator[pb.ListContentResponse]:

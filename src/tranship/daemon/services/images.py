@@ -77,7 +77,7 @@ class ImagesService:
         self._events.publish(
             call.namespace, "/images/update", events.ImageUpdate(name=new.name, labels=dict(new.labels))
         )
-        self._collector.deleted()  # what the image pointed at before may have become garbage
+        self._collector.changed()
         return pb.UpdateImageResponse(image=to_image(new))
 
     def _delete(self, request: pb.DeleteImageRequest, call: Call) -> Empty:
