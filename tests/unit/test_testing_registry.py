@@ -354,6 +354,15 @@ def test_a_manifest_pushed_under_another_digest_is_refused(client: Client) -> No
     assert client.push_manifest("a/b", image(CONFIG), ABSENT).codes == ["DIGEST_INVALID"]
 
 
+def test_a_manifest_pushed_by_digest_may_bring_its_tags(registry: RegistryServer, client: Client) -> None:
+    client.push_blob("a/b", CONFIG)
+    name = describe(image(CONFIG))["digest"]
+    answer = client.push_manifest("a/b", image(CONFIG), f"{name}?tag=v1&tag=latest")
+    assert (answer.status, answer["OCI-Tag"]) == (201, "v1, latest")
+    assert registry.tags("a/b") == {"v1": name, "latest": name}
+    assert client.push_manifest("a/b", image(CONFIG), f"{name}?tag=a/b").status == 400
+
+
 @pytest.mark.parametrize("tag", [".hidden", "a" * 129, "caf%C3%A9", "a b".replace(" ", "%20")])
 def test_a_tag_that_is_none_is_refused(client: Client, tag: str) -> None:
     assert client.push_manifest("a/b", image(CONFIG), tag).codes == ["MANIFEST_INVALID"]

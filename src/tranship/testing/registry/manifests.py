@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 from tranship.errors import TranshipError, printable
 from tranship.model import manifest, mediatypes
@@ -36,6 +37,7 @@ def read(call: Call) -> Response:
 def put(call: Call) -> Response:
     """PUT of a manifest: checked, then kept as the bytes that came."""
     tag, named = _target(call.argument)
+    tags = _more_tags(call) if tag is None else (tag,)
     length = call.request.length
     if length is not None and length > call.options.max_manifest:
         raise _too_large(call)
@@ -51,10 +53,12 @@ def put(call: Call) -> Response:
     if call.options.strict:
         check_children(call.state, call.name, document, sparse=call.options.sparse_indexes)
     stored = describe(document)
-    call.state.put_manifest(call.name, digest, raw, stored, (tag,) if tag is not None else ())
+    call.state.put_manifest(call.name, digest, raw, stored, tags)
     headers = Headers([("Location", f"/v2/{call.name}/manifests/{digest}"), ("Docker-Content-Digest", digest)])
     if stored.subject is not None and call.options.referrers:
         headers.set("OCI-Subject", stored.subject)
+    if tag is None and tags:
+        headers.set("OCI-Tag", ", ".join(tags))
     return Response(201, headers)
 
 
@@ -149,6 +153,15 @@ def _target(argument: str) -> tuple[str | None, Digest | None]:
     if not is_tag(argument):
         raise Refusal(400, "MANIFEST_INVALID", f"invalid tag: {printable(argument)}", detail={"tag": argument})
     return argument, None
+
+
+def _more_tags(call: Call) -> tuple[str, ...]:
+    """The `tag` parameters of a push by digest (in the specification after 1.1)."""
+    tags = parse_qs(call.request.target.partition("?")[2]).get("tag", [])
+    for tag in tags:
+        if not is_tag(tag):
+            raise Refusal(400, "MANIFEST_INVALID", f"invalid tag: {printable(tag)}", detail={"tag": tag})
+    return tuple(tags)
 
 
 def _check_condition(call: Call, tag: str | None) -> None:

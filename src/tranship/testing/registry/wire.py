@@ -122,7 +122,9 @@ class Connection:
         searched = 0
         while (end := self._buffer.find(b"\r\n\r\n", max(0, searched - 3))) < 0:
             searched = len(self._buffer)
-            if searched and not 0x41 <= self._buffer[0] <= 0x5A:  # clients try TLS first, and wait for an answer to that
+            if (
+                searched and not 0x41 <= self._buffer[0] <= 0x5A
+            ):  # clients try TLS first, and wait for an answer to that
                 raise _malformed("it does not begin with a method")
             if searched > MAX_HEAD:
                 raise Refusal(431, "UNSUPPORTED", f"the request's header has more than {MAX_HEAD} bytes")
