@@ -290,6 +290,8 @@ class RegistryDestination:
             tag = self._tag(root, reference)
             raw = self._raw.get(root.descriptor.digest)
             if tag is not None and raw is not None:
+                if root.descriptor.digest.algorithm != "sha256":  # registries name what a tag leads to by SHA-256
+                    self._put(reference, root.descriptor.digest, raw, root.descriptor)
                 self._put(reference, tag, raw, root.descriptor)
             elif tag is not None:
                 raise InvalidArgument(f"{printable(str(reference))} cannot be tagged: its document was not written")
