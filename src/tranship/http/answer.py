@@ -1,0 +1,107 @@
+"""A response while it is open: its head, and its body as a reader."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from tranship.errors import DataLoss, Truncated
+from tranship.http.failures import as_errors
+from tranship.pump import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from tranship.formats.messages import Response
+    from tranship.http.limits import Throttle
+
+_DRAIN = 64 * 1024  # bytes of a body nobody wants that are read to keep its connection
+
+
+class Answer:
+    """An open response. A Reader for its body; close it, or use it in a `with` block, in the thread that opened it.
+
+    A body of a declared length that ends early raises Truncated; a connection that breaks raises Unavailable, one that stops
+    DeadlineExceeded. After any of these, what has been read is good, and a new request may ask for the rest.
+    """
+
+    def __init__(self, raw: Any, head: Response, *, who: str, doing: str, throttle: Throttle) -> None:
+        self.head = head
+        self._raw = raw
+        # The one place that reaches past urllib3's response to http.client's own: its readinto costs 12% less.
+        self._body = getattr(raw, "_fp", raw)
+        self._who = who
+        self._doing = doing
+        self._throttle = throttle
+        self._on_close: Callable[[], None] | None = None
+        self._open = True
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return self.head.status
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body still to come; None where the server does not say."""
+        length: int | None = None if self._body.chunked else self._body.length
+        return length
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Fill as much of `view` as has arrived, at least one byte; 0 at the end."""
+        view = view[: self._throttle.share(len(view))]
+        with as_errors(self._who, self._doing):
+            count: int = self._body.readinto(view)
+        if not count and len(view) and self.length:
+            raise Truncated(f"{self._who} ended {self._doing} with {self.length} bytes missing")
+        self._throttle.take(count)
+        return count
+
+    def read(self, limit: int, *, cut: bool = False) -> bytes:
+        """The whole body; DataLoss when it has more than `limit` bytes, unless it may be `cut` there."""
+        parts: list[bytes] = []
+        left = limit + 1
+        view = memoryview(bytearray(min(left, CHUNK)))
+        while left and (count := self.readinto(view[: min(left, len(view))])):
+            parts.append(bytes(view[:count]))
+            left -= count
+        if left or cut:
+            return b"".join(parts)[:limit]
+        raise DataLoss(f"{self._who} gave more than {limit} bytes for {self._doing}")
+
+    def close(self) -> None:
+        """Give the connection back if the body has been read, and end it otherwise."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if self._body.isclosed() or self.length == 0:
+                self._body.close()
+            else:
+                self._raw.close()
+            self._raw.release_conn()
+        finally:
+            if self._on_close is not None:
+                self._on_close()
+
+    def when_closed(self, call: Callable[[], None]) -> None:
+        """Have `call` called once, when this is closed."""
+        self._on_close = call
+
+    def discard(self) -> None:
+        """Close, after reading a small rest so that the connection can be used again."""
+        try:
+            if self.length is None or self.length <= _DRAIN:
+                self.read(_DRAIN, cut=True)
+        except Exception:  # noqa: BLE001, S110  # nobody wants this body, so nobody cares how it ends
+            pass
+        finally:
+            self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,365 @@
+"""The client: a request goes out, an open response or an error of ours comes back.
+
+Each layer is a loop around the next, named by what it adds:
+
+    open ─ _with_retries ─ _with_access ─ _with_redirects ─ _once
+
+A retry starts again at the registry, so that a signed place that has expired is named anew; a 401 is answered once a request; a
+redirect that leaves the host goes on without anything that the host was to see alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tranship.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from tranship.formats.messages import Flow, Headers, Origin, Request, Response, drive, join, redacted, retry_after
+from tranship.formats.realm import RealmRules
+from tranship.formats.token_flow import MAX_BODY as MAX_TOKEN_BODY
+from tranship.http.access import Access
+from tranship.http.answer import Answer
+from tranship.http.failures import Broken, as_broken
+from tranship.http.limits import Clock, Slots, Throttle, Timeouts
+from tranship.http.payload import cut
+from tranship.http.proxies import Proxies
+from tranship.http.retry import Pace, Retry
+from tranship.http.tls import Tls
+from tranship.model.manifest import MAX_DOCUMENT
+from tranship.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from tranship.formats.hosts import Host
+    from tranship.formats.token_flow import Grant
+    from tranship.http.payload import Payload
+    from tranship.http.proxies import Proxy
+    from tranship.model.secret import Credential
+
+T = TypeVar("T")
+MAX_REDIRECTS = 5
+MAX_ERROR = 1 << 20  # bytes of a refusal's body; the rest is not read
+_KEPT_HEADERS = frozenset(
+    {"accept", "accept-encoding", "range", "user-agent", "content-type", "content-length", "content-range"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """One message to one place: what `_once` needs to know."""
+
+    request: Request
+    url: str
+    headers: Mapping[str, str]
+    extra: tuple[tuple[str, str], ...] = ()  # configured headers, which may be repeated
+    secret: bool = False  # carries a credential to a token service
+    payload: Payload | None = None
+
+
+class Client:
+    """Sends requests to hosts. One for a transfer; threads share it; `close` it, or use it in a `with` block.
+
+    find         the credential for (host, repository), or None
+    per_host     threads that talk to one host at once
+    limit_rate   bytes a second over all connections, both ways
+    plain_http   `host:port` of token services that the user allowed plain http for
+    note         told in a sentence what happens behind the scenes: retries, redirects, who gets a password
+    """
+
+    def __init__(
+        self,
+        *,
+        find: Callable[[str, str], Credential | None] = lambda _host, _repository: None,
+        retry: Retry | None = None,
+        timeouts: Timeouts | None = None,
+        proxies: Proxies | None = None,
+        clock: Clock | None = None,
+        per_host: int = 4,
+        limit_rate: int | None = None,
+        plain_http: frozenset[str] = frozenset(),
+        user_agent: str = f"tranship/{__version__}",
+        note: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._find = find
+        self._retry = retry or Retry()
+        self._timeouts = timeouts or Timeouts()
+        self._proxies = proxies or Proxies()
+        self._clock = clock or Clock()
+        self._slots = Slots(per_host)
+        self._throttle = Throttle(limit_rate, self._clock)
+        self._plain_http = plain_http
+        self._user_agent = user_agent
+        self._note = note
+        self._lock = threading.Lock()
+        self._managers: dict[tuple[Tls | None, Proxy | None], Any] = {}
+        self._paces: dict[Origin, Pace] = {}
+        self._access: dict[Host, Access] = {}
+        self._reached: dict[Host, Host] = {}  # as configured -> as it is really spoken to
+
+    # ---------------------------------------------------------------------------------------------------------- the face
+
+    def open(self, host: Host, request: Request, payload: Payload | None = None) -> Answer:
+        """Send a request and give the open response, whatever its status.
+
+        `payload` has the bytes of a request with a span. Raises Unavailable, DeadlineExceeded, PolicyRefused and the
+        errors of the token flow; a status that may be otherwise next time is returned only after the last attempt.
+        """
+        if (request.span is None) != (payload is None):
+            raise InvalidArgument(f"{request.method} of {request.object}: a span and a payload belong together")
+        host_name = str(host.origin)
+        self._slots.acquire(host_name)
+        try:
+            answer = self._with_retries(host, request, payload)
+        except BaseException:
+            self._slots.release(host_name)
+            raise
+        answer.when_closed(lambda: self._slots.release(host_name))
+        return answer
+
+    def send(
+        self, host: Host, request: Request, payload: Payload | None = None, *, limit: int = MAX_DOCUMENT
+    ) -> Response:
+        """Send a request and read the whole response; DataLoss for a document of more than `limit` bytes."""
+        with self.open(host, request, payload) as answer:
+            refused = answer.status >= 400
+            body = answer.read(min(limit, MAX_ERROR) if refused else limit, cut=refused)
+            return replace(answer.head, body=body)
+
+    def run(self, host: Host, flow: Flow[T], payload: Payload | None = None) -> T:
+        """Run a protocol of several requests; those with a span get the payload."""
+        return drive(flow, lambda request: self.send(host, request, payload if request.span is not None else None))
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            managers, self._managers = list(self._managers.values()), {}
+        for manager in managers:
+            manager.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -------------------------------------------------------------------------------------------------------- the layers
+
+    def _with_retries(self, host: Host, request: Request, payload: Payload | None) -> Answer:
+        return self._retrying(host.origin, request, lambda: self._with_access(self._found(host), request, payload))
+
+    def _retrying(self, origin: Origin, request: Request, attempt_once: Callable[[], Answer]) -> Answer:
+        """Try until it works, the policy ends it, or the failure is no passing one."""
+        pace = self._pace(origin)
+        for attempt in itertools.count(1):
+            pace.wait()
+            broken: Broken | None = None
+            answer: Answer | None = None
+            try:
+                answer = attempt_once()
+            except Broken as failed:
+                broken = failed
+            if answer is not None:
+                answer.head = replace(answer.head, attempts=attempt)
+                if answer.status not in self._retry.statuses:
+                    pace.succeeded()
+                    return answer
+            asked = answer.head.retry_after if answer is not None else None
+            delay = self._retry.delay(attempt, asked, random.random())  # noqa: S311  # jitter is no secret
+            if answer is not None and answer.status in (429, 503):
+                pace.hold(delay)
+            passing = broken is None or broken.transient
+            if not (request.retry and passing and attempt < self._retry.attempts and pace.may_retry()):
+                if answer is not None:
+                    return answer
+                assert broken is not None  # noqa: S101  # one of the two came
+                if attempt > 1:
+                    broken.error.message += f" (after {attempt} attempts)"
+                raise broken.error from broken.__cause__
+            why = f"status {answer.status}" if answer is not None else str(broken)
+            self._note(f"{origin.authority}: {why}; attempt {attempt + 1} of {self._retry.attempts} in {delay:.1f} s")
+            if answer is not None:
+                answer.discard()
+            self._clock.sleep(delay)
+        raise AssertionError("unreachable")
+
+    def _with_access(self, host: Host, request: Request, payload: Payload | None) -> Answer:
+        """Send with the grant that is known; answer one 401 of the host itself."""
+        access = self._access_of(host)
+        grant = access.before(request)
+        answer = self._with_redirects(host, request, payload, grant)
+        if answer.status != 401 or Origin.of(answer.head.url) != host.origin:
+            return answer
+        try:
+            another = access.after(request, answer.head, grant)
+        except BaseException:
+            answer.close()
+            raise
+        if another is None:
+            return answer
+        answer.discard()
+        return self._with_redirects(host, request, payload, another)
+
+    def _with_redirects(self, host: Host, request: Request, payload: Payload | None, grant: Grant | None) -> Answer:
+        """Follow redirects: a few, to http(s) alone, never from https to http."""
+        hop = self._first_hop(host, request, payload, grant)
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._once(host, hop)
+            if not _is_redirect(request.method, answer.status):
+                return answer
+            what = f"registry {host.authority} redirects {request.object or request.method}"
+            try:
+                url = join(answer.head.url, answer.head.headers.get("location"), what)
+            finally:
+                answer.discard()
+            self._note(f"{what} to {redacted(url)}")
+            hop = _next_hop(hop, url)
+        raise Unavailable(f"registry {host.authority} redirects {request.object} more than {MAX_REDIRECTS} times")
+
+    def _once(self, host: Host, hop: _Hop) -> Answer:
+        """One message to one place."""
+        request, target = hop.request, Origin.of(hop.url)
+        who = f"registry {host.authority}" if target == host.origin else str(target)
+        doing = f"{request.method} of {request.object or redacted(hop.url)}"
+        headers, body = self._framed(hop)
+        head_seconds = self._timeouts.headers if request.span is None else self._timeouts.commit
+        with as_broken(who, doing):
+            from urllib3 import Timeout
+
+            raw = self._manager(host, target, secret=hop.secret).urlopen(
+                request.method,
+                hop.url,
+                body=body,
+                headers=headers,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=Timeout(connect=host.dial_timeout or self._timeouts.connect, read=head_seconds),
+            )
+        fields = Headers(raw.headers.items())
+        asked = retry_after(fields.get("retry-after"), self._clock.wall())
+        response = Response(status=raw.status, url=hop.url, headers=fields, retry_after=asked)
+        return Answer(raw, response, who=who, doing=doing, throttle=self._throttle)
+
+    # ------------------------------------------------------------------------------------------------------- the details
+
+    def _first_hop(self, host: Host, request: Request, payload: Payload | None, grant: Grant | None) -> _Hop:
+        """The message to the host, or to the place of its own choice that an upload goes to."""
+        url, target = request.url, Origin.of(request.url)
+        if target != host.origin and target[1:] == host.origin[1:] and host.origin.scheme == "http":
+            url = f"http://{url.removeprefix('https://')}"  # built for https, before it was known that there is none
+        headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **request.headers}
+        if Origin.of(url) != host.origin:
+            return _Hop(request, url, headers, payload=payload)
+        if grant is not None:
+            headers["Authorization"] = grant.header.reveal()
+        configured = {name.lower() for name, _ in host.headers}
+        kept = {name: value for name, value in headers.items() if name.lower() not in configured}
+        return _Hop(request, url, kept, host.headers, payload=payload)
+
+    def _framed(self, hop: _Hop) -> tuple[Any, Any]:
+        """Headers as urllib3 takes them, with the length of the body; and the body."""
+        from urllib3 import HTTPHeaderDict
+
+        headers = HTTPHeaderDict(hop.headers)
+        for name, value in hop.extra:
+            headers.add(name, value)
+        body: bytes | Iterator[Any] | None = hop.request.body
+        if hop.request.span is not None and hop.payload is not None:
+            offset, count = hop.request.span
+            headers["Content-Length"] = str(count)
+            body = self._throttled(hop.payload, offset, count) if count else None
+        elif hop.request.body is not None:
+            headers["Content-Length"] = str(len(hop.request.body))
+        return headers, body
+
+    def _throttled(self, payload: Payload, offset: int, count: int) -> Iterator[Any]:
+        for whole in payload.pieces(offset, count):
+            for piece in cut(whole, self._throttle.share(len(whole))):
+                self._throttle.take(len(piece))
+                yield piece
+
+    def _token_send(self, host: Host, request: Request) -> Response:
+        """Send a request of the token flow, which follows redirects by its own rules."""
+        origin = Origin.of(request.url)
+        if "Authorization" in request.headers or request.method == "POST":
+            self._note(f"credentials for {host.authority} go to {redacted(request.url)}")
+        headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **request.headers}
+        hop = _Hop(request, request.url, headers, secret=True)
+        with self._retrying(origin, request, lambda: self._once(host, hop)) as answer:
+            return replace(answer.head, body=answer.read(MAX_TOKEN_BODY, cut=answer.status >= 400))
+
+    def _found(self, host: Host) -> Host:
+        """The host as it is really spoken to: one that may lack TLS is asked first, in plain http and without credentials.
+
+        In that order, since a TLS server answers plain http at once (400, an alert, or an end), while some plain servers
+        wait for the end of a line that a TLS greeting does not have.
+        """
+        if not host.http_fallback:
+            return host
+        with self._lock:
+            found = self._reached.get(host)
+        if found is None:
+            plain = replace(host, url=f"http://{host.url.removeprefix('https://')}", http_fallback=False)
+            ping = plain.repository("").ping()
+            try:
+                with self._once(plain, _Hop(ping, ping.url, {"User-Agent": self._user_agent})) as answer:
+                    found = replace(host, http_fallback=False) if answer.status == 400 else plain
+            except Broken as broken:
+                if isinstance(broken.error, DeadlineExceeded):
+                    raise
+                found = replace(host, http_fallback=False)
+            if found.url == plain.url:
+                self._note(f"{host.authority} does not speak TLS: plain http from here on")
+            with self._lock:
+                self._reached[host] = found
+        return found
+
+    def _manager(self, host: Host, target: Origin, *, secret: bool) -> Any:
+        tls = Tls.of(host, target, secret=secret) if target.scheme == "https" else None
+        proxy = self._proxies.choose(target)
+        with self._lock:
+            found = self._managers.get((tls, proxy))
+            if found is None:
+                from tranship.http.connection import manager
+
+                found = manager(self._timeouts, tls.context() if tls else None, proxy)
+                self._managers[tls, proxy] = found
+            return found
+
+    def _access_of(self, host: Host) -> Access:
+        with self._lock:
+            found = self._access.get(host)
+            if found is None:
+                found = self._access[host] = Access(
+                    host,
+                    self._find,
+                    RealmRules(host.origin, self._plain_http),
+                    lambda request: self._token_send(host, request),
+                    self._clock,
+                )
+            return found
+
+    def _pace(self, origin: Origin) -> Pace:
+        with self._lock:
+            return self._paces.setdefault(origin, Pace(self._clock))
+
+
+def _is_redirect(method: str, status: int) -> bool:
+    """Is it one to follow? A 301 to 303 turns other methods than GET into GET, which would lose what they carry."""
+    return status in (307, 308) or (status in (301, 302, 303) and method in ("GET", "HEAD"))
+
+
+def _next_hop(hop: _Hop, url: str) -> _Hop:
+    """The message to the place that a redirect names; to another origin without secrets, and none come back later."""
+    if Origin.of(url) == Origin.of(hop.url):
+        return replace(hop, url=url)
+    headers = {name: value for name, value in hop.headers.items() if name.lower() in _KEPT_HEADERS}
+    return replace(hop, url=url, headers=headers, extra=())
