@@ -599,6 +599,7 @@ def test_every_request_is_recorded_with_its_kind_and_bytes(registry: RegistrySer
     assert dict(registry.counts) == {"upload.start": 1, "upload.finish": 1, "blob.get": 2, "upload.mount": 1}
     assert (registry.count("upload"), registry.count("blob.get", status=404), registry.count()) == (3, 1, 5)
     assert set(registry.counts) <= set(KINDS)
+    assert (registry.sent("blob"), registry.received("upload")) == (len(BLOB) + registry.requests[3].sent, len(BLOB))
     put, got = registry.requests[1], registry.requests[2]
     assert (put.method, put.received, put.query) == ("PUT", len(BLOB), {"digest": name})
     assert (got.path, got.status, got.sent) == (f"/v2/a/b/blobs/{name}", 200, len(BLOB))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -253,6 +255,38 @@ def test_tls_serves_who_trusts_its_authority(ca: trustme.CA, files: dict[str, Pa
         with Client(registry.port) as client, pytest.raises(OSError):  # plain http
             client.ask("GET", "/v2/")
     assert len(registry.handshake_failures) == 2
+
+
+def test_a_client_that_never_shakes_hands_does_not_hold_the_server(files: dict[str, Path]) -> None:
+    registry = RegistryServer(tls=TLS(files["certificate"], files["key"])).start()
+    with socket.create_connection(("127.0.0.1", registry.port)) as idle:
+        while not registry.connections:
+            time.sleep(0.001)
+        registry.stop()
+        assert idle.recv(1) == b""
+
+
+def test_elsewhere_speaks_tls_too_and_its_plain_twin_does_not(ca: trustme.CA, files: dict[str, Path]) -> None:
+    trusting = ssl.create_default_context()
+    ca.configure_trust(trusting)
+    with RegistryServer(tls=TLS(files["certificate"], files["key"])) as registry:
+        name = registry.put_blob("a/b", BLOB)
+        for form, other, context in (
+            ("elsewhere", registry.elsewhere, trusting),
+            ("plain", registry.elsewhere_plain, None),
+        ):
+            with registry.fault("redirect", to=form), Client(registry.port, trusting) as client:
+                assert client.ask("GET", f"/v2/a/b/blobs/{name}")["Location"] == f"{other.url}/v2/a/b/blobs/{name}"
+            with Client(other.port, context) as client:
+                assert client.ask("GET", f"/v2/a/b/blobs/{name}").body == BLOB
+        assert registry.elsewhere_plain.url.startswith("http://")
+
+
+def test_token_requests_can_be_redirected_too() -> None:
+    with RegistryServer(auth=Token(USERS)) as registry, Client(registry.port) as client:
+        registry.fault("redirect", kind="token")
+        answer = get_token(client, headers=ALICE)
+        assert (answer.status, str(answer["Location"]).partition("?")[0]) == (307, f"{registry.elsewhere.url}/token")
 
 
 def test_client_certificates_are_demanded_and_recorded(ca: trustme.CA, files: dict[str, Path]) -> None:

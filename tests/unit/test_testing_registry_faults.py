@@ -106,6 +106,14 @@ def test_a_fault_that_would_mean_nothing_waits(registry: RegistryServer, client:
     assert fault.hits == 1
 
 
+def test_a_fault_that_declines_after_its_end_stays_ended(registry: RegistryServer, client: Client) -> None:
+    fault = registry.fault("ignore-range")
+    assert fault.take()
+    fault.remove()
+    fault._give_back()
+    assert client.ask("GET", TARGET, headers={"Range": "bytes=5-"}).status == 206
+
+
 def test_faults_work_together(registry: RegistryServer, client: Client) -> None:
     registry.fault("wrong-bytes", times=None)
     registry.fault("ignore-range")
@@ -118,6 +126,8 @@ def test_an_unknown_fault_or_parameter_is_an_error_of_the_test(registry: Registr
         registry.fault("no-such-fault")
     with pytest.raises(TypeError, match="bytes"):
         registry.fault("drop", bytes=5)
+    with pytest.raises(TypeError, match="to"):
+        registry.fault("tag-moves")
 
 
 # The connection --------------------------------------------------------------------------------------------------------
@@ -225,6 +235,14 @@ def test_endless_ends_when_the_client_leaves(registry: RegistryServer, client: C
     client.close()
     registry.stop()  # returns at once
     assert registry.requests[0].sent < 1 << 30
+
+
+@pytest.mark.parametrize("after", [0, 1000])
+def test_chunked_junk_breaks_the_framing(registry: RegistryServer, client: Client, after: int) -> None:
+    registry.fault("chunked-junk", after=after)
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        client.ask("GET", TARGET)
+    assert caught.value.partial == BLOB[:after]
 
 
 @pytest.mark.parametrize("by", [5, -5])
@@ -730,6 +748,33 @@ def test_gzip_encodes_what_nobody_asked_to(registry: RegistryServer, client: Cli
     registry.fault("gzip", bomb=bomb)
     answer = client.ask("GET", TARGET)
     assert (answer["Content-Encoding"], gzip.decompress(answer.body)) == ("gzip", BLOB + bytes(bomb))
+
+
+def test_gzip_may_only_be_said(registry: RegistryServer, client: Client) -> None:
+    registry.fault("gzip", only_say=True)
+    answer = client.ask("GET", TARGET)
+    assert (answer["Content-Encoding"], answer.body) == ("gzip", BLOB)
+
+
+def test_substitute_is_sound_and_not_what_was_asked_for(registry: RegistryServer, client: Client) -> None:
+    other = image(CONFIG, annotations={"n": "2"})
+    client.push_manifest("a/b", other)
+    with registry.fault("substitute", to=describe(other)["digest"]):
+        answer = client.ask("GET", f"/v2/a/b/manifests/{DIGEST}")
+        assert (answer.json(), answer["Content-Type"]) == (other, OCI_MANIFEST)
+        assert answer["Docker-Content-Digest"] == describe(other)["digest"]
+    with registry.fault("substitute", to=digest(CONFIG)):
+        assert client.ask("GET", TARGET).body == CONFIG
+
+
+def test_foreign_urls_lead_layers_elsewhere(registry: RegistryServer, client: Client) -> None:
+    client.push_manifest("a/b", image(CONFIG, BLOB), "v1")
+    registry.fault("foreign-urls")
+    bent = client.ask("GET", "/v2/a/b/manifests/v1")
+    assert bent["Docker-Content-Digest"] == digest(bent.body)
+    assert bent.json()["layers"][0]["urls"] == [registry.elsewhere.url + TARGET]
+    with Client(registry.elsewhere.port) as other:
+        assert other.ask("GET", TARGET).body == BLOB
 
 
 def test_ignore_range_gives_the_whole_and_range_refused_nothing(registry: RegistryServer, client: Client) -> None:

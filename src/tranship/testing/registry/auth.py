@@ -212,8 +212,7 @@ class TokenServer(FaultyServer):
 
     def __init__(self, auth: Token, *, tls: TLS | None = None) -> None:
         super().__init__(tls=tls)
-        self.rules = auth
-        self.auth = auth
+        self.auth = self.rules = auth  # `auth`: what faults act upon
 
     def kind_of(self, method: str, target: str) -> str:  # noqa: ARG002  # any method
         """`token`, or `other`."""

@@ -89,6 +89,14 @@ class Server:
             exchange.kind.startswith(kind) and status in (None, exchange.status) for exchange in tuple(self.requests)
         )
 
+    def sent(self, kind: str = "") -> int:
+        """Bytes of bodies that went out in answer to requests of that kind."""
+        return sum(exchange.sent for exchange in tuple(self.requests) if exchange.kind.startswith(kind))
+
+    def received(self, kind: str = "") -> int:
+        """Bytes of bodies that came in with requests of that kind."""
+        return sum(exchange.received for exchange in tuple(self.requests) if exchange.kind.startswith(kind))
+
     def forget(self) -> None:
         """Empty the record, so that a test counts from here."""
         self.requests.clear()
@@ -232,7 +240,13 @@ class Server:
         reset = False
         try:
             if self._tls is not None:
-                connection.sock = self._tls.wrap_socket(connection.sock, server_side=True)
+                # Known to `stop` before anything is waited for.
+                connection.sock = self._tls.wrap_socket(
+                    connection.sock, server_side=True, do_handshake_on_connect=False
+                )
+                if self.stopping.is_set():
+                    return
+                connection.sock.do_handshake()
             while not self.stopping.is_set() and self._serve_one(connection):
                 pass
         except Hangup as hangup:

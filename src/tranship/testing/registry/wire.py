@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 64 * 1024  # bytes of request line and header fields
 DRAIN = 256 * 1024  # bytes of an unread body that are read on to keep the connection; as Go's server does
+_STEP = 4 << 20  # bytes of a file that are handed to the kernel, and counted, at once
 _REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.([01])")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[^\r\n]*)?")
@@ -152,32 +153,30 @@ class Connection:
         return True
 
     def _send_body(self, response: Response, exchange: Exchange | None) -> None:
-        body, count = response.body, 0
-        if (
-            body.file is not None
-            and body.size
-            and response.framing == "length"
-            and not isinstance(self.sock, ssl.SSLSocket)
-        ):
-            if exchange is not None:
-                exchange.sent += body.size
-            with open(body.file[0], "rb") as file:
-                self.sock.sendfile(file, body.file[1], body.size)
+        body = response.body
+        if body.file is not None and response.framing == "length" and not isinstance(self.sock, ssl.SSLSocket):
+            self._send_file(*body.file, body.size, exchange)
             return
         for chunk in body.chunks():
-            count = len(chunk)
-            if not count:
-                continue
             if exchange is not None:
-                exchange.sent += count
-            if response.framing == "chunked":
-                self.sock.sendall(b"%x\r\n" % count)
+                exchange.sent += len(chunk)
+            if response.framing != "chunked":
+                self.sock.sendall(chunk)
+            elif chunk:  # an empty one would be the end
+                self.sock.sendall(b"%x\r\n" % len(chunk))
                 self.sock.sendall(chunk)
                 self.sock.sendall(b"\r\n")
-            else:
-                self.sock.sendall(chunk)
         if response.framing == "chunked":
             self.sock.sendall(b"0\r\n\r\n")
+
+    def _send_file(self, path: str, offset: int, count: int, exchange: Exchange | None) -> None:
+        with open(path, "rb") as file:
+            while count:
+                step = min(count, _STEP)
+                if exchange is not None:
+                    exchange.sent += step
+                self.sock.sendfile(file, offset, step)
+                offset, count = offset + step, count - step
 
     def _drip(self, data: bytes, pause: float) -> None:
         for place in range(len(data)):

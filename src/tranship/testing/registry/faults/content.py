@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from typing import TYPE_CHECKING, Literal
 
 from tranship.model.digest import Digest
-from tranship.testing.registry.faults.confusion import CONFUSIONS
+from tranship.testing.registry.faults.confusion import CONFUSIONS, Bend
 from tranship.testing.registry.faults.kinds import Strike, fault
 from tranship.testing.registry.messages import Body, Chunk, Response
 from tranship.testing.registry.protocol import is_tag
@@ -93,11 +95,16 @@ def huge_manifest(strike: Strike, *, size: int = 16 << 20) -> Response | None:
 
 
 @fault("gzip", aim=("blob.get", "manifest.get"))
-def gzip(strike: Strike, *, bomb: int = 0) -> Response | None:
-    """The body is gzip-encoded and says so (Content-Encoding), though nobody asked for it; `bomb` zeros follow the content."""
+def gzip(strike: Strike, *, bomb: int = 0, only_say: bool = False) -> Response | None:
+    """The body is gzip-encoded and says so (Content-Encoding), though nobody asked for it; `bomb` zeros follow the content.
+    With `only_say` the bytes are as they were, as where a server names what a layer is rather than how it travels.
+    """
     response = strike.proceed()
     if response.status != 200:
         return None
+    response.headers.set("Content-Encoding", "gzip")
+    if only_say:
+        return response
     chunks = response.body.chunks
 
     def encode() -> Iterator[Chunk]:
@@ -111,7 +118,21 @@ def gzip(strike: Strike, *, bomb: int = 0) -> Response | None:
 
     response.body = Body(0, encode)
     response.framing = "chunked"
-    response.headers.set("Content-Encoding", "gzip")
+    return response
+
+
+@fault("substitute", aim=("blob.get", "manifest.get", "manifest.head"))
+def substitute(strike: Strike, *, to: str) -> Response | None:
+    """Whatever was asked for, the content of the digest `to` comes, with all the headers that belong to it."""
+    repository = _named(strike)[0]
+    digest, state = Digest.parse(to), _state(strike)
+    response = strike.proceed()
+    if response.status != 200:
+        return None
+    stored = state.repositories[repository].manifests.get(digest)
+    media_type = stored.media_type if stored is not None else "application/octet-stream"
+    _describe(response, digest, media_type)
+    response.body = state.storage.body(digest)
     return response
 
 
@@ -181,7 +202,7 @@ def lying_range(
 def tag_moves(strike: Strike, *, to: str) -> Response | None:
     """When a tag has been read (HEAD or GET), it moves to the digest `to`, which must be in the repository."""
     response = strike.proceed()
-    repository, _, tag = strike.request.path.removeprefix("/v2/").partition("/manifests/")
+    repository, tag = _named(strike)
     if response.status != 200 or not is_tag(tag):
         return None
     state = _state(strike)
@@ -193,24 +214,51 @@ def tag_moves(strike: Strike, *, to: str) -> Response | None:
 @fault("confusion", aim=("manifest.head", "manifest.get"))
 def confusion(strike: Strike, *, form: str = "both") -> Response | None:
     """A tag gives a document bent in one of the forms of CONFUSIONS, with the digest that belongs to it."""
-    repository, _, tag = strike.request.path.removeprefix("/v2/").partition("/manifests/")
-    if not is_tag(tag):
-        return None
+    return _bent(strike, CONFUSIONS[form])
+
+
+@fault("foreign-urls", aim=("manifest.head", "manifest.get"))
+def foreign_urls(strike: Strike) -> Response | None:
+    """A tag gives a manifest whose layers say that they can also be had at `urls` elsewhere: no credentials must go there."""
+
+    def bend(raw: bytes, media_type: str) -> tuple[bytes, str]:
+        value = json.loads(raw)
+        for layer in value.get("layers", ()):
+            layer["urls"] = [f"{strike.server.elsewhere.url}/v2/{_named(strike)[0]}/blobs/{layer['digest']}"]
+        return json.dumps(value).encode(), media_type
+
+    return _bent(strike, bend)
+
+
+def _bent(strike: Strike, bend: Bend) -> Response | None:
+    """Serve another document for a tag, in HEAD and GET alike, and let it be there by its digest too."""
+    repository, tag = _named(strike)
     response = strike.proceed()
-    if response.status != 200:
+    if response.status != 200 or not is_tag(tag):
         return None
     key = f"{repository}:{tag}"
-    if key not in strike.memory:  # bent once, so that HEAD and GET agree
+    if key not in strike.memory:
         sound = b"".join(bytes(chunk) for chunk in response.body.chunks())
-        strike.memory[key] = CONFUSIONS[form](sound, response.headers.get("Content-Type") or "")
+        strike.memory[key] = bend(sound, response.headers.get("Content-Type") or "")
     raw, media_type = strike.memory[key]
     digest, state = Digest.of(raw), _state(strike)
-    if digest not in state.repositories[repository].manifests:  # let it be there by digest too
+    if digest not in state.repositories[repository].manifests:
         state.put_manifest(repository, digest, raw, Stored(media_type, len(raw)), ())
-    for name, value in (("Docker-Content-Digest", digest), ("ETag", f'"{digest}"'), ("Content-Type", media_type)):
-        response.headers.set(name, value)
+    _describe(response, digest, media_type)
     response.body = Body.of(raw)
     return response
+
+
+def _describe(response: Response, digest: Digest, media_type: str) -> None:
+    response.headers.set("Docker-Content-Digest", digest)
+    response.headers.set("ETag", f'"{digest}"')
+    response.headers.set("Content-Type", media_type)
+
+
+def _named(strike: Strike) -> tuple[str, str]:
+    """The repository, and the tag or digest, that the request's path names."""
+    _, repository, _, reference = re.split(r"^/v2/(.+)/(blobs|manifests)/", strike.request.path)
+    return repository, reference
 
 
 def _state(strike: Strike) -> State:

@@ -101,13 +101,13 @@ class Fault:
     method: str | None
     path: re.Pattern[str] | None
     hits: int = 0  # strikes so far
+    removed: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def remove(self) -> None:
         """Strike no more."""
-        with self._lock:
-            self.left = 0
+        self.removed = True
 
     def strike(self, request: Request, server: FaultyServer, answer: Callable[[], Response]) -> Response:
         """Answer the request, with the fault's help if it is one that it is aimed at."""
@@ -132,10 +132,10 @@ class Fault:
     def take(self) -> bool:
         """Count a strike, if there is one to make now."""
         with self._lock:
-            if self.skip and self.left:
-                self.skip -= 1
+            if self.removed or not self.left:
                 return False
-            if not self.left:
+            if self.skip:
+                self.skip -= 1
                 return False
             if self.left > 0:
                 self.left -= 1
@@ -186,11 +186,11 @@ class FaultyServer(Server):
         kind    aim at these kinds of request instead of the table's: `"blob"` means all of `"blob.…"`
         method  aim only at requests of this method
         path    aim only at requests whose target (path and query) holds this regular expression
+
+        Raises KeyError for an unknown name, TypeError for parameters that the fault does not take or lacks.
         """
         chosen = FAULTS[name]
-        unknown = sorted(parameters.keys() - chosen.parameters.keys())
-        if unknown:
-            raise TypeError(f"fault {name!r} has no parameter {', '.join(unknown)}: it has {[*chosen.parameters]}")
+        inspect.signature(chosen.apply).bind(None, **parameters)  # TypeError here, rather than at the first strike
         left = chosen.times if times == _UNSAID else ALWAYS if times is None else times
         aim = chosen.aim if kind is None else (kind,) if isinstance(kind, str) else kind
         made = Fault(chosen, parameters, left, skip, aim, method, re.compile(path) if path is not None else None)
@@ -205,7 +205,7 @@ class FaultyServer(Server):
                 return self.handle(request)
             return faults[depth].strike(request, self, lambda: through(depth - 1))
 
-        faults = [made for made in self._faults if made.left]
+        faults = tuple(self._faults)
         return through(len(faults) - 1)
 
     def handle(self, request: Request) -> Response:
@@ -232,9 +232,10 @@ class FaultyServer(Server):
 
     def stop(self) -> None:
         """End this server and its others."""
+        super().stop()
         for other in self._others.values():
             other.stop()
-        super().stop()
+            self._stumbles += other._stumbles  # noqa: SLF001  # one of ours
 
     def _other(self, *, secure: bool) -> FaultyServer:
         with self._lock:

@@ -94,6 +94,22 @@ def endless(strike: Strike, *, limit: int = 1 << 30) -> Response | None:
     return response
 
 
+@fault("chunked-junk", aim=("blob.get",), times=1)
+def chunked_junk(strike: Strike, *, after: int = 0, line: bytes = b"xyz\r\n") -> Response | None:
+    """The body is chunked, and after `after` bytes of it comes `line` where a chunk's size should be; the connection closes."""
+
+    def first(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        sent = b"".join(bytes(chunk) for chunk in _first(chunks, after))
+        yield b"%x\r\n%b\r\n" % (after, sent) + line if sent else line
+        raise Hangup
+
+    response = _bend_body(strike, first, over=after)
+    if response is not None:
+        response.headers.set("Transfer-Encoding", "chunked")
+        response.framing = "none"  # the chunks are ours
+    return response
+
+
 @fault("wrong-length", aim=("blob.get",), times=1)
 def wrong_length(strike: Strike, *, by: int = 1) -> Response | None:
     """Content-Length says `by` bytes more than come (then the connection closes), or fewer, if negative (and it stays open)."""
