@@ -1,29 +1,20 @@
 """Whatever moment a process is killed at, the store is sound, what was acknowledged is there, and work goes on."""
 
-import importlib.util
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from support import store_work
+from support.store_work import assert_whole, prepare
 from tranship.errors import AlreadyExists
 from tranship.model.digest import Digest
 from tranship.store import Store
 
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CHILD = Path(__file__).with_name("store_child.py")
-store_child = load(CHILD)
+CHILD = Path(store_work.__file__)
 WRITTEN = Digest.of(b"written" * 50_000)
 
 POINTS = {
@@ -40,13 +31,6 @@ POINTS = {
 }
 
 
-def prepare(root: Path) -> None:
-    with Store.open(root) as store:
-        store_child.add_image(store.namespace("default"), "app", "v1")
-        store_child.add_image(store.namespace("default"), "old", "v3")
-        store_child.add_image(store.namespace("other"), "other", "v0")
-
-
 def run(root: Path, *works: str, fail: str = "") -> tuple[int, list[str]]:
     """Run the child; its return code, and what it acknowledged."""
     done = subprocess.run(
@@ -57,15 +41,6 @@ def run(root: Path, *works: str, fail: str = "") -> tuple[int, list[str]]:
         timeout=60,
     )
     return done.returncode, done.stdout.decode().split()
-
-
-def assert_whole(store: Store, namespace: str, name: str, versions: list[str]) -> None:
-    """The image is one of these versions, and every byte of it is there."""
-    space = store.namespace(namespace)
-    target = space.images.get(name).target.digest
-    version = next(v for v in versions if Digest.of(store_child.manifest_of(v)[0]) == target)
-    for data in (store_child.manifest_of(version)[0], *store_child.blobs_of(version)):
-        assert b"".join(space.content.read(Digest.of(data))) == data
 
 
 def assert_sound(root: Path, acknowledged: list[str]) -> None:
@@ -86,12 +61,12 @@ def assert_sound(root: Path, acknowledged: list[str]) -> None:
 def assert_tidy_after_going_on(root: Path) -> None:
     """The same work succeeds now, and leaves nothing but what it should."""
     with Store.open(root) as store:
-        store_child.do_import(store)
+        store_work.do_import(store)
         try:
-            store_child.do_write(store)
+            store_work.do_write(store)
         except AlreadyExists:
             pass
-        store_child.do_collect(store)
+        store_work.do_collect(store)
         assert_whole(store, "default", "app", ["v2"])
         space = store.namespace("default")
         assert b"".join(space.content.read(WRITTEN)) == b"written" * 50_000

@@ -4,9 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support import store_racer
 from tranship.store import Store
 
-RACER = Path(__file__).with_name("store_racer.py")
+RACER = Path(store_racer.__file__)
 SECONDS = 3
 
 

@@ -229,6 +229,20 @@ def test_a_failed_commit_keeps_the_ingest(content):
     assert read(content) == DATA
 
 
+@pytest.mark.parametrize("how", ["commit", "close"])
+def test_what_the_disk_refused_is_not_resumed(content, how):
+    with content.writer("lost") as writer:
+        writer.write(DATA)
+        with failing("sync.file:1:error"):
+            if how == "commit":
+                with pytest.raises(OSError, match="failpoint"):
+                    writer.commit(len(DATA), DIGEST)
+            else:
+                writer.close()
+    assert content.status("lost").offset == 0
+    assert not content.has(DIGEST)
+
+
 def test_two_writers_of_one_blob_both_come_to_an_end(content):
     with content.writer("a", expected=DIGEST) as a, content.writer("b", expected=DIGEST) as b:
         a.write(DATA)
@@ -237,6 +251,22 @@ def test_two_writers_of_one_blob_both_come_to_an_end(content):
         with pytest.raises(AlreadyExists):
             b.commit(len(DATA), DIGEST)
     assert content.statuses() == []
+
+
+def test_a_ghost_whose_blob_was_put_aside_must_be_written(store, content):
+    content.put(DATA, DIGEST, len(DATA))
+    other = store.namespace("other").content
+    with other.writer("ghost", expected=DIGEST) as writer:
+        path = store.path_of(DIGEST)
+        path.chmod(0o600)
+        path.write_bytes(b"damaged")
+        assert store.verify([DIGEST]).corrupt == (DIGEST,)
+        with pytest.raises(Aborted, match="must be written"):
+            writer.commit(len(DATA), DIGEST)
+    with other.writer("ghost", expected=DIGEST) as writer:
+        writer.write(DATA)
+        writer.commit(len(DATA), DIGEST)
+    assert read(other) == DATA
 
 
 def test_isolated_content_must_be_brought_unless_its_owner_shares(tmp_path):

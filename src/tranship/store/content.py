@@ -177,14 +177,17 @@ class Content:
         rest = {digest: label_rules.checked(labels) for digest, labels in wanted.items() if digest not in here}
         if not rest:
             return here
-        with scope.core.database.write(durable=scope.batch is None) as connection:
+        with scope.core.database.write(durable=False) as connection:
+            lasting = any(rest.values()) or placing.is_lasting(connection, scope.namespace, lease)
             for digest, labels in rest.items():
                 if placing.may_take(connection, scope.core, scope.namespace, digest) and placing.is_whole(
                     connection, scope.core.layout, digest
                 ):
-                    placing.add_record(connection, scope.namespace, digest, labels, now())
+                    lasting |= placing.add_record(connection, scope.namespace, digest, labels, now())
                     placing.hold(connection, scope.namespace, lease, digest)
                     here.add(digest)
+        if lasting and scope.batch is None:
+            scope.core.database.settle()
         return here
 
     def put(

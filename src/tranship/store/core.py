@@ -46,10 +46,10 @@ class Scope:
             yield connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """Run a transaction after everything that the batch has taken in so far; durable by itself outside of a batch."""
+    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Run a transaction after everything that the batch has taken in so far; in a batch it is durable with the batch."""
         self.flush()
-        with self.core.database.write(durable=self.batch is None) as connection:
+        with self.core.database.write(durable=durable and self.batch is None) as connection:
             yield connection
 
     def flush(self) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VERSION = 1
+IDLE = 16  # connections that are kept for the next readers; each may cache 2 MB
 BUSY_TIMEOUT = 10.0  # seconds that we wait for another process' transaction
 
 SCHEMA = """
@@ -111,7 +112,10 @@ class Database:
             try:
                 yield connection
             finally:
-                self._idle.append(connection)
+                if len(self._idle) < IDLE:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -197,7 +201,7 @@ def _translated(error: Any, path: str) -> TranshipError:
 
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     shown = printable(path)
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or (code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _is_full(path)):
         return NoSpace(f"no space left for the store's database {shown}", path=path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Unavailable(f"store database {shown} was busy for {BUSY_TIMEOUT:.0f} s; another process is writing")
@@ -207,3 +211,9 @@ def _translated(error: Any, path: str) -> TranshipError:
             hint="keep a copy of it, move it away, and import the images again; blobs are not touched",
         )
     return FailedPrecondition(f"store database {shown}: {error}")
+
+
+def _is_full(path: str) -> bool:
+    """Has the disk neither a block nor an inode left? SQLite does not say why it cannot make a file."""
+    usage = os.statvfs(os.path.dirname(path))
+    return usage.f_bavail == 0 or (usage.f_files > 0 and usage.f_favail == 0)

@@ -94,8 +94,7 @@ def settle(scope: Scope, placement: Placement) -> bool:
         scope.batch.add(placement)
         return True
     try:
-        with files.no_space_as_error(scope.core.layout.root):
-            place(scope.core, [placement])
+        place(scope.core, [placement])
     except BaseException:
         with contextlib.suppress(OSError):
             placement.drop()

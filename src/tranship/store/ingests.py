@@ -10,6 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from tranship import files
 from tranship.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable, printable
 from tranship.failpoints import hit
 from tranship.model.digest import Digest
@@ -62,7 +63,8 @@ def open_ingest(scope: Scope, ref: str, total: int, expected: Digest | None, lea
         raise InvalidArgument("ref must not be empty: invalid argument")
     if expected is not None and _has(scope, expected, lease):
         raise AlreadyExists(f"content {expected}: already exists")
-    opened = _lock(scope, ref)
+    with files.no_space_as_error(scope.core.layout.root):
+        opened = _lock(scope, ref)
     try:
         with scope.core.database.write(durable=False) as connection:
             if _begin(connection, scope, opened, ref=ref, total=total, expected=expected, lease=lease):

@@ -56,7 +56,7 @@ class Leases:
             yield lease
         finally:
             with contextlib.suppress(NotFound):
-                self.delete(lease.id)
+                self._delete(lease.id, durable=False)
 
     def get(self, id: str) -> Lease:  # noqa: A002  # the field's name
         """The lease of an id; NotFound."""
@@ -86,7 +86,10 @@ class Leases:
 
     def delete(self, id: str) -> None:  # noqa: A002  # the field's name
         """Remove a lease; what it held alone goes with the next collection. NotFound."""
-        with self._scope.write() as connection:
+        self._delete(id, durable=True)
+
+    def _delete(self, id: str, *, durable: bool) -> None:  # noqa: A002  # the field's name
+        with self._scope.write(durable=durable) as connection:
             gone = connection.execute(
                 "DELETE FROM leases WHERE namespace = ? AND id = ?", (self._scope.namespace, id)
             ).rowcount
@@ -131,7 +134,7 @@ class Leases:
         if expires is not None:
             kept |= label_rules.expires(datetime.now(UTC) + expires)
         id, created = id or random_id(), now()  # noqa: A001
-        with self._scope.write() as connection:
+        with self._scope.write(durable=holder is None) as connection:
             if connection.execute(
                 "SELECT 1 FROM leases WHERE namespace = ? AND id = ?", (self._scope.namespace, id)
             ).fetchone():

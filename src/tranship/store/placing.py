@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tranship import files
-from tranship.errors import NotFound, printable
+from tranship.errors import Aborted, NotFound, printable
 from tranship.failpoints import hit
 from tranship.store import labels as label_rules
 from tranship.store.values import dumps, loads, now
@@ -52,15 +52,22 @@ class Placement:
 
     created: bool = False  # set by `place`: the namespace did not have it before
     synced: bool = False  # its bytes are on the disk
+    lost: bool = False  # they could not be brought there: what the file now reads as is not what the disk has
     named: bool = False  # set by `place`: the file has its name, so `path` is no more ours
 
     def check_path(self) -> None:
-        """NotFound when an ingest's path does not lead to its writer's file any more."""
-        if self.fd >= 0:
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
-                    return
+        """NotFound when an ingest's path does not lead to its writer's file any more.
+
+        Aborted when the file is not whole: it stands for the blob of another namespace, which has just been put aside.
+        """
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            found = None
+        if found is None or (self.fd >= 0 and not os.path.samestat(os.fstat(self.fd), found)):
             raise NotFound(f"reference {printable(self.ref or '')}: not found")
+        if found.st_size != self.size:
+            raise Aborted(f"content {self.digest} is no more in the store and must be written: aborted")
 
     def drop(self) -> None:
         """Remove the file where it has not got its name."""
@@ -74,10 +81,17 @@ def place(core: Core, placements: Sequence[Placement], *, durable: bool = True) 
 
     durable=False leaves it to a later commit to bring the transaction to the disk, as a batch does once, at its end.
     """
-    layout = core.layout
-    with core.database.read() as connection:
-        new = [p for p in placements if not is_whole(connection, layout, p.digest)]
+    with files.no_space_as_error(core.layout.root):
+        _place(core, placements, durable=durable)
+    hit("place.committed")
+    for p in placements:
+        p.drop()
+
+
+def _place(core: Core, placements: Sequence[Placement], *, durable: bool) -> None:
     if core.full:
+        with core.database.read() as connection:
+            new = [p for p in placements if not is_whole(connection, core.layout, p.digest)]
         sync_files(core, new)
     hit("place.synced")
     with core.database.write(durable=durable) as connection:
@@ -89,9 +103,6 @@ def place(core: Core, placements: Sequence[Placement], *, durable: bool = True) 
         except BaseException:
             _take_back(core, placements)
             raise
-    hit("place.committed")
-    for p in placements:
-        p.drop()
 
 
 def _name(core: Core, connection: sqlite3.Connection, placements: Sequence[Placement]) -> None:
@@ -202,6 +213,14 @@ def hold(
     connection.execute("INSERT OR IGNORE INTO lease_resources VALUES (?, ?, ?, ?)", (namespace, lease, kind, resource))
 
 
+def is_lasting(connection: sqlite3.Connection, namespace: str, lease: str | None) -> bool:
+    """Must what the lease holds be on the disk? Not for a transfer's own lease, which means nothing after a power cut."""
+    if lease is None:
+        return False
+    row = connection.execute("SELECT holder FROM leases WHERE namespace = ? AND id = ?", (namespace, lease)).fetchone()
+    return row is not None and row[0] is None
+
+
 def release(connection: sqlite3.Connection, namespace: str, kind: str, resource: str) -> None:
     """Let every lease of the namespace drop a resource that is no more."""
     connection.execute(
@@ -210,18 +229,26 @@ def release(connection: sqlite3.Connection, namespace: str, kind: str, resource:
 
 
 def sync_files(core: Core, placements: Sequence[Placement]) -> None:
-    """Bring the bytes of these files to the disk, many of them with one call where the system has it."""
-    waiting = [p for p in placements if not p.synced]
-    if len(waiting) >= SYNC_ALL_FROM and sys.platform.startswith("linux"):
-        _sync_filesystem(core)
-    elif len(waiting) > 1:
-        from concurrent.futures import ThreadPoolExecutor
+    """Bring the bytes of these files to the disk, many of them with one call where the system has it.
 
-        with ThreadPoolExecutor(min(SYNC_THREADS, len(waiting)), thread_name_prefix="sync") as pool:
-            for _ in pool.map(_sync_file, [p.path for p in waiting]):
-                pass
-    elif waiting:
-        _sync_file(waiting[0].path)
+    After an error the bytes must be written anew: another fsync of the same file would succeed, and mean nothing.
+    """
+    waiting = [p for p in placements if not p.synced]
+    try:
+        if len(waiting) >= SYNC_ALL_FROM and sys.platform.startswith("linux"):
+            _sync_filesystem(core)
+        elif len(waiting) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(min(SYNC_THREADS, len(waiting)), thread_name_prefix="sync") as pool:
+                for _ in pool.map(_sync_file, [p.path for p in waiting]):
+                    pass
+        elif waiting:
+            _sync_file(waiting[0].path)
+    except OSError:
+        for p in waiting:
+            p.lost = True
+        raise
     for p in waiting:
         p.synced = True
 
@@ -229,6 +256,7 @@ def sync_files(core: Core, placements: Sequence[Placement]) -> None:
 def _sync_file(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        hit("sync.file")
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -12,6 +12,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from tranship import files
 from tranship.errors import DataLoss, printable
 from tranship.model.digest import Digest
 from tranship.store import layout as layouts
@@ -32,6 +33,11 @@ WRITTEN_BACK = 600 * 1_000_000  # microseconds
 
 def open_core(path: str, *, durability: Durability, sharing: str, quota: int | None, create: bool) -> Core:
     """Check the folder, open the database, mend, and enter among the processes."""
+    with files.no_space_as_error(path):
+        return _open(path, durability=durability, sharing=sharing, quota=quota, create=create)
+
+
+def _open(path: str, *, durability: Durability, sharing: str, quota: int | None, create: bool) -> Core:
     layout = layouts.prepare(path, create=create)
     process = processes.Process(layout)
     database = None

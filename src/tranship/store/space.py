@@ -69,12 +69,16 @@ class Space:
     def _fits(self, count: int) -> None:
         if self.quota is None:
             return
-        if time.monotonic() - self._counted_at > RECOUNT:
+        fresh = time.monotonic() - self._counted_at > RECOUNT
+        if fresh:
             with self._database.read() as connection:
                 self._recorded = _recorded(connection)
             self._counted_at = time.monotonic()
         left = self.quota - self._recorded - self._in_flight
-        if count > left:
+        if count > left and not fresh:  # somebody may have collected since
+            self._counted_at = float("-inf")
+            self._fits(count)
+        elif count > left:
             self._refuse(count, max(left, 0), f"the store's quota of {self.quota} bytes has")
 
     def _refuse(self, needed: int, free: int, owner: str) -> None:

@@ -148,18 +148,22 @@ class Writer:
         labels: Mapping[str, str] | None = None,
         *,
         actual: Digest | None = None,
+        lease: str | None = None,
     ) -> Digest:
         """Make the bytes up to `offset` a blob of the namespace, with these labels, durably; returns its digest.
 
         size, expected  what they must have; 0 and None: whatever they have (then what the writer was opened with counts)
         actual          the digest, where the caller has computed it over the buffers that it wrote; otherwise what has not
                         been hashed by `write` is read again
+        lease           what holds the blob from now on; None: the lease that the writer was opened with. An ingest that is
+                        opened without a lease outlives a failed transfer, and is there for the next one to resume
 
         Raises CommitMismatch when they are not as expected (the ingest survives, and can be resumed, begun again or
         aborted), and AlreadyExists when the namespace had the blob (then it is held by the lease, its labels are as they
         were, and the ingest is gone). The writer is closed in any case.
         """
         try:
+            self._lease = lease or self._lease
             return self._commit(size, expected or self._expected, label_rules.checked(labels) or self._labels, actual)
         finally:
             self.close()
@@ -187,11 +191,14 @@ class Writer:
             ref=self.ref,
             fd=self._ingest.data_fd,
         )
-        with files.no_space_as_error(self._scope.core.layout.root):
-            if not self._ingest.ghost:
-                os.ftruncate(self._ingest.data_fd, self.offset)
-            self._scope.flush()
+        if not self._ingest.ghost:
+            os.ftruncate(self._ingest.data_fd, self.offset)
+        self._scope.flush()
+        try:
             place(self._scope.core, [placement], durable=self._scope.batch is None)
+        finally:
+            if placement.lost:
+                self.truncate()
         ingests.remove_folder(self._ingest.folder)
         self._let_go()
         if not placement.created:
@@ -211,10 +218,17 @@ class Writer:
             return
         try:
             if self._scope.core.full and self.offset and not self._ingest.ghost:
-                os.fsync(self._ingest.data_fd)
+                self._sync()
             ingests.note_length(self._scope, self.ref, 0 if self._ingest.ghost else self.offset)
         finally:
             self._let_go()
+
+    def _sync(self) -> None:
+        try:
+            hit("sync.file")
+            os.fsync(self._ingest.data_fd)
+        except OSError:  # what is in the file now may not be on the disk, and asking again would not tell
+            self.truncate()
 
     def _let_go(self) -> None:
         if not self._closed:

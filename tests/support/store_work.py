@@ -58,10 +58,43 @@ def do_collect(store: Store) -> None:
     store.gc()
 
 
+def prepare(root: str | os.PathLike[str]) -> None:
+    """A store with some images, of which `do_import` replaces one and `do_collect` removes one."""
+    with Store.open(root) as store:
+        add_image(store.namespace("default"), "app", "v1")
+        add_image(store.namespace("default"), "old", "v3")
+        add_image(store.namespace("other"), "other", "v0")
+
+
+def assert_whole(store: Store, namespace: str, name: str, versions: list[str]) -> None:
+    """The image is one of these versions, and every byte of it is there."""
+    space = store.namespace(namespace)
+    target = space.images.get(name).target.digest
+    version = next(v for v in versions if Digest.of(manifest_of(v)[0]) == target)
+    for data in (manifest_of(version)[0], *blobs_of(version)):
+        assert b"".join(space.content.read(Digest.of(data))) == data
+
+
+def do_endless(store: Store) -> None:
+    """Import image after image, saying so of each; remove every second one, and collect."""
+    for n in range(100_000):
+        with store.batch() as batch:
+            space = batch.namespace("default")
+            with space.leases.holding() as lease:
+                add_image(space, f"image-{n}", f"v{n}", lease.id)
+        os.write(1, b"%d\n" % n)
+        if n % 2:
+            store.namespace("default").images.delete(f"image-{n}")
+            store.gc()
+
+
+WORKS = {"import": do_import, "write": do_write, "collect": do_collect, "endless": do_endless}
+
+
 def main(root: str, *works: str) -> None:
     with Store.open(root) as store:
         for work in works:
-            {"import": do_import, "write": do_write, "collect": do_collect}[work](store)
+            WORKS[work](store)
             os.write(1, f"{work}\n".encode())
 
 
