@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tranship.endpoints.choosing import patterns
 from tranship.endpoints.files import FileBlob, whole_file
+from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
 from tranship.engine import spans
 from tranship.errors import AlreadyExists, NotFound, printable
 from tranship.model import naming
@@ -230,8 +231,15 @@ class StoreDestination:
         return descriptor.digest in self._present or (not self._labels and self._space.content.has(descriptor.digest))
 
     def write(self, blob: Blob) -> None:
-        """Receive a blob."""
+        """Receive a blob; a large one so that a later transfer can go on where this one may be cut."""
         descriptor = blob.descriptor
+        if descriptor.size >= RESUMABLE:
+            try:
+                receive(blob, self._space.content, self._labels.get(descriptor.digest), self._lease, self._run)
+            except RefTaken:
+                pass  # another transfer brings the same blob at this moment: each does, and the first one wins
+            else:
+                return
         with blob.open() as reader:
             self._space.content.put(
                 reader,

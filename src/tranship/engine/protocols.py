@@ -138,6 +138,15 @@ class FileBacked(Protocol):
 
 
 @runtime_checkable
+class Ranged(Protocol):
+    """Of a Blob: several stretches of it can be read at once, each over a connection of its own."""
+
+    def open_range(self, offset: int, count: int) -> AbstractContextManager[Reader]:
+        """Open `count` bytes from `offset` on."""
+        ...
+
+
+@runtime_checkable
 class AdoptsFiles(Protocol):
     """Of a Destination: it can take bytes from an open file by clone, link, move or positional copy."""
 

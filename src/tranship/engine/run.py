@@ -32,6 +32,8 @@ class Limits:
     """Bounds that a user may set on a transfer.
 
     jobs         blobs in flight at once; None: what the destination can take
+    ranges       connections for one large blob of a registry. More than one pays where a registry throttles each connection,
+                 and loses elsewhere: the blob is read again to be hashed
     max_scratch  bytes that may lie in scratch (an archive on a pipe); None: the free space
     rate         bytes a second over all connections of registries; None: as fast as it goes
     retries      attempts after the first of a request that may be repeated
@@ -39,6 +41,7 @@ class Limits:
     """
 
     jobs: int | None = None
+    ranges: int = 1
     max_scratch: int | None = None
     rate: int | None = None
     retries: int = 4

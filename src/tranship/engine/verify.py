@@ -65,6 +65,11 @@ class CheckedBlob:
         self.inner = blob
 
     @property
+    def meter(self) -> Meter:
+        """Where its bytes are counted."""
+        return self._meter
+
+    @property
     def descriptor(self) -> Descriptor:
         """What it is."""
         return self._blob.descriptor
