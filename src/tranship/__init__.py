@@ -10,22 +10,23 @@ errors of `tranship.errors`. Everything is imported on first use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tranship.version import __version__
 
+TYPE_CHECKING = False  # checkers take it for true; the module typing would be half of what `tranship version` costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from tranship import errors
     from tranship.endpoints.archive import Archive
     from tranship.endpoints.layout import Layout
     from tranship.endpoints.pack import Pack
+    from tranship.endpoints.registry import Registry
     from tranship.endpoints.store import Store
     from tranship.engine.plan import Plan
     from tranship.engine.progress import Outcome, Progress, Reporter, Stage
     from tranship.engine.run import CancelToken, Limits
     from tranship.engine.selection import Selection
     from tranship.engine.transfer import Summary, plan, transfer
-    from tranship.endpoints.registry import Registry
     from tranship.errors import TranshipError
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest

@@ -1,0 +1,32 @@
+"""The command line: the only place that reads the environment, prints, and exits.
+
+`main` finds the command's module by name, and that module alone is imported: `tranship version` costs about a bare Python.
+
+    catalogue   the commands: name, module, one line each
+    dispatch    from the words typed to an exit code: help, errors, signals, closed pipes
+    options     groups of options that commands share, and what they mean as values
+    ends        `store:NAME`, `oci:DIR:TAG`, `app.tar`, … as endpoint values
+    moving      one transfer, or the plan of one, with its progress and its results
+    commands/   a module each: `arguments(parser)` and `run(args)`
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (the table is in `tranship.errors`)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words in (["version"], ["--version"], ["-V"]):  # without the machinery, for scripts that ask often
+        from tranship.version import __version__
+
+        print("tranship", __version__)
+        return 0
+    from tranship.cli.dispatch import run
+
+    return run(words)

@@ -1,0 +1,41 @@
+"""Print the digests of images, one a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tranship.cli import images, options, output
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+EXAMPLES = """
+  tranship digest app:1
+  tranship digest oci:layout:1.0
+  tranship digest --platform linux/arm64 oci:layout:1.0
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Say what it takes."""
+    parser.add_argument("end", metavar="END", nargs="+", help="names of the store, or ends (oci:DIR:REF, FILE.tar, …)")
+    parser.add_argument("--platform", metavar="P", action="append", default=[], help="of an index, this manifest's")
+    options.common(parser)
+
+
+def run(args: Namespace) -> None:
+    """Print them."""
+    found = []
+    for text in args.end:
+        with images.opened(args, text) as source:
+            for root in source.roots():
+                descriptor = root.descriptor
+                if args.platform:
+                    wanted = options.platforms_of(args)
+                    top = images.graph(source, root)
+                    descriptor = images.only_manifest(source, top, wanted, root.name or descriptor.digest).descriptor
+                found.append({"name": root.name, **descriptor.plain.to_json()})
+    if args.json:
+        output.print_json({"images": found})
+    else:
+        output.print_lines(row["digest"] for row in found)

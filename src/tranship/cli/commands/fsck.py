@@ -1,0 +1,47 @@
+"""Check the store: its database, that every blob is there with its length, names and modes; with --deep, every byte.
+
+Exits with 7 when something is wrong that is not repaired. --repair puts what is wrong into quarantine and forgets it, so that
+it can be fetched again; it needs the store for itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tranship.cli import options, output
+from tranship.errors import DataLoss
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+EXAMPLES = """
+  tranship fsck
+  tranship fsck --deep --repair
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Say what it takes."""
+    parser.add_argument("--deep", action="store_true", help="hash every blob")
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended")
+    options.common(parser)
+
+
+def run(args: Namespace) -> int:
+    """Check."""
+    from tranship.cli.hashing import counting
+
+    with options.store_of(args) as store:
+        total = store.usage().bytes if args.deep else 0
+        with counting(args, "checking", total) as advance:
+            report = store.fsck(repair=args.repair, deep=args.deep, advance=advance)
+    if args.json:
+        output.print_json({"ok": report.ok, **output.document(report)})
+    else:
+        for problem in report.problems:
+            print(f"{problem.kind}: {output.safe(problem.detail)}{' (repaired)' if problem.repaired else ''}")
+        for namespace, image, lack in report.incomplete:
+            print(f"incomplete: {output.safe(image)} in namespace {output.safe(namespace)}: {output.safe(lack)}")
+        verdict = "is in order" if report.ok else "is not in order"
+        print(f"the store {verdict}: {output.count(report.blobs, 'blob')}, {output.size(report.bytes)}")
+    return 0 if report.ok else DataLoss.exit_code

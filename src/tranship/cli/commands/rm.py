@@ -1,0 +1,51 @@
+"""Remove images from the store, by name or pattern, and the content that nothing refers to any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tranship.cli import ends, names, options, output
+from tranship.errors import Unsupported, printable
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+EXAMPLES = """
+  tranship rm app:new
+  tranship rm --no-gc 'docker.io/library/old:*'
+  tranship rm --dry-run 'docker.io/*'
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Say what it takes."""
+    parser.add_argument("name", metavar="NAME", nargs="+", help="images of the store; patterns pick several")
+    parser.add_argument("--no-gc", action="store_true", help="leave the content until the next collection")
+    parser.add_argument("--dry-run", action="store_true", help="show the names, and do nothing")
+    options.common(parser)
+
+
+def run(args: Namespace) -> None:
+    """Remove."""
+    for name in args.name:
+        scheme, _ = ends.split(name)
+        if scheme not in (None, "store"):
+            raise Unsupported(f"images of {printable(name)} cannot be removed: only those of the store can")
+    wanted = [ends.split(name)[1] for name in args.name]
+    found = names.taken(args, wanted, args.root, options.namespace_of(args))
+    result: dict[str, Any] = {"removed": list(found)}
+    if not args.dry_run:
+        with options.store_of(args) as store:
+            with store.batch() as batch:
+                images = batch.namespace(options.namespace_of(args)).images
+                for name in found:
+                    images.delete(name)
+            if not args.no_gc:
+                report = store.gc()
+                result |= {"blobs": len(report.removed), "bytes": report.bytes}
+    if args.json:
+        output.print_json(result)
+        return
+    output.print_lines(found)
+    if "blobs" in result:
+        output.say(args, f"{output.count(result['blobs'], 'blob')}, {output.size(result['bytes'])}, freed")

@@ -1,0 +1,205 @@
+"""The ends that people write, as endpoint values.
+
+    store:NAME  archive:FILE  oci-archive:FILE[:REF]  docker-archive:FILE[:REF]  oci:DIR[:REF]  *.tar  *.tar.gz  *.tar.zst  -
+
+A word with a scheme is taken at its word. A bare word is guessed at, for sources: a file, a layout, or what the command works
+on. A destination is guessed from its ending alone, and never when something stands there already. FILE and DIR end at the first
+colon, as with skopeo; `archive:FILE` takes all of the rest, for names that have one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tranship.cli import options
+from tranship.cli.output import refuse_terminal, say
+from tranship.endpoints import KINDS, kind
+from tranship.errors import InvalidArgument, printable
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from tranship.endpoints.archive import Archive
+    from tranship.endpoints.layout import Layout
+    from tranship.endpoints.store import Store
+    from tranship.engine.protocols import Readable, Writable
+
+SUFFIXES = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd", ".tzst": "zstd"}
+_ASIDE = (
+    "ends are store:NAME, archive:FILE, oci-archive:FILE[:REF], docker-archive:FILE[:REF], oci:DIR[:REF], FILE.tar, -"
+)
+
+
+class End:
+    """A word that stands for an end, with the side it is on and the options that are meant for it."""
+
+    def __init__(self, args: Namespace, text: str, side: str) -> None:
+        self.args = args
+        self.text = text
+        self.side = side  # "src" or "dest", as in the options
+        self.said = options.of_end(args, side)
+        self.scheme, self.rest = split(text)
+
+    @property
+    def is_source(self) -> bool:
+        """Is it read from?"""
+        return self.side == "src"
+
+    def take(self, name: str, otherwise: Any = None) -> Any:
+        """The value of an option that this end understands."""
+        return self.said.pop(name, otherwise)
+
+    def file_and_names(self) -> tuple[str, tuple[str, ...]]:
+        """FILE[:REF], or DIR[:REF]."""
+        path, _, ref = self.rest.partition(":")
+        if not path:
+            raise InvalidArgument(f"{printable(repr(self.text))} names no file", hint=_ASIDE)
+        return path, (ref,) if ref else ()
+
+    def __str__(self) -> str:
+        return printable(self.text)
+
+
+def source(args: Namespace, text: str, *, default: str | None = None) -> Readable:
+    """The end to read from. A bare word that is no file is an end of the scheme `default`; without one it is a mistake."""
+    end = End(args, text, "src")
+    if not end.scheme:
+        end.scheme, end.rest = _guessed(text) or (default, text)
+    if not end.scheme:
+        raise InvalidArgument(f"{end} is no end: there is no such file, and it has no scheme", hint=_ASIDE)
+    found: Readable = _made(end)
+    return found
+
+
+def destination(args: Namespace, text: str, *, default: str | None = None) -> Writable:
+    """The end to write to. Bare words are archives by their ending, when nothing would be overwritten."""
+    end = End(args, text, "dest")
+    if not end.scheme:
+        if text == "-" or _suffix(text):
+            if os.path.lexists(text):
+                raise InvalidArgument(
+                    f"{end} exists already", hint=f"write archive:{end} to replace it", side="destination"
+                )
+            end.scheme, end.rest = "archive", text
+        else:
+            end.scheme, end.rest = default, text
+    if not end.scheme:
+        raise InvalidArgument(f"{end} is no end to write to", hint=_ASIDE, side="destination")
+    found: Writable = _made(end)
+    return found
+
+
+def split(text: str) -> tuple[str | None, str]:
+    """The scheme, if there is one that we know, and what follows."""
+    scheme, colon, rest = text.partition(":")
+    if not colon:
+        return None, text
+    if scheme in KINDS:
+        return scheme, rest
+    if rest.startswith("//"):
+        kind(scheme)  # raises for what nobody has added
+        return scheme, rest[2:]
+    return None, text
+
+
+def _guessed(text: str) -> tuple[str, str] | None:
+    """What a bare source is by what stands there; None: nothing does."""
+    if text == "-" or os.path.isfile(text):
+        return "archive", text
+    if os.path.isdir(text) and os.path.exists(os.path.join(text, "oci-layout")):
+        return "oci", text
+    if _suffix(text):  # a file that is not there is named so in the error
+        return "archive", text
+    return None
+
+
+def _suffix(text: str) -> str | None:
+    return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if text.endswith(suffix)), None)
+
+
+def _made(end: End) -> Any:
+    make = MAKERS.get(end.scheme or "")
+    made = make(end) if make is not None else kind(end.scheme or "")(end.rest)
+    ignored = [name for name in end.said if getattr(end.args, f"{end.side}_{name.replace('-', '_')}", None) is not None]
+    if ignored:
+        raise InvalidArgument(f"--{end.side}-{ignored[0]} means nothing for {end}")
+    return made
+
+
+# ----------------------------------------------------------------------------------------------------------------- kinds
+
+
+def store(args: Namespace, side: str) -> Store:
+    """The whole store, as the options of that side say where it is."""
+    found: Store = _made(End(args, "store:", side))
+    return found
+
+
+def _store(end: End) -> Store:
+    from tranship.cli import names
+    from tranship.endpoints.store import Store
+
+    root, namespace = end.take("root"), end.take("namespace", "default")
+    wanted = (end.rest,) if end.rest else ()
+    if end.is_source:
+        return Store(names.taken(end.args, wanted, root, namespace), root=root, namespace=namespace)
+    return Store(
+        tuple(names.completed(end.args, name) for name in wanted),
+        root=root,
+        namespace=namespace,
+        durability=end.take("durability", "full"),
+        clobber=not getattr(end.args, "no_clobber", False),
+    )
+
+
+def _archive(end: End) -> Archive:
+    """An archive of either kind; FILE is all of `archive:FILE`, and FILE[:REF] with the schemes that say the format."""
+    from tranship.endpoints.archive import Archive
+
+    form = {"oci-archive": "oci", "docker-archive": "docker"}.get(end.scheme or "", "auto")
+    path, chosen = end.file_and_names() if form != "auto" else (end.rest, ())
+    if not path:
+        raise InvalidArgument(f"{end} names no file", hint=_ASIDE)
+    if end.is_source:
+        return Archive(_opened_stdin() if path == "-" else path, chosen, format=form)  # type: ignore[arg-type]  # a literal
+    if path == "-":
+        refuse_terminal("an archive")
+    compression = end.take("compression", SUFFIXES.get(_suffix(path) or "") or "none")
+    return Archive(
+        sys.stdout.buffer if path == "-" else path,
+        chosen,
+        format=form,  # type: ignore[arg-type]  # a literal
+        compression=None if compression == "none" else compression,
+        docker_manifest=not end.take("skip-compatibility-manifest", False) and form != "oci",
+        durability=end.take("durability", "full"),
+        clobber=not getattr(end.args, "no_clobber", False),
+    )
+
+
+def _opened_stdin() -> Any:
+    if sys.stdin.isatty():
+        raise InvalidArgument("an archive was to be read from the terminal", hint="redirect it, or name a file")
+    return sys.stdin.buffer.raw if hasattr(sys.stdin.buffer, "raw") else sys.stdin.buffer
+
+
+def _layout(end: End) -> Layout:
+    from tranship.endpoints.layout import Layout
+
+    path, chosen = end.file_and_names()
+    if end.is_source:
+        return Layout(path, chosen)
+    if getattr(end.args, "no_clobber", False):
+        say(end.args, f"--no-clobber does not keep names of {end} from moving")
+    return Layout(path, chosen, link=end.take("link", False), durability=end.take("durability", "full"))
+
+
+MAKERS: dict[str, Callable[[End], Any]] = {
+    "store": _store,
+    "archive": _archive,
+    "oci-archive": _archive,
+    "docker-archive": _archive,
+    "oci": _layout,
+}

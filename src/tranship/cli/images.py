@@ -1,0 +1,169 @@
+"""The images of an end as a person looks at them: the graph below each root, what of it is there, and what it amounts to."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tranship.cli import ends, options
+from tranship.endpoints.several import SeveralSources
+from tranship.engine.plan import MAX_CONFIG, read_all
+from tranship.errors import InvalidArgument, NotFound, TranshipError, printable
+from tranship.model import strict_json
+from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, Manifest, parse
+from tranship.model.platform import Platform, default, only
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator, Sequence
+
+    from tranship.engine.protocols import Source
+    from tranship.model.descriptor import Descriptor, Root
+    from tranship.model.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An object of an image. `document` is None of a blob, and of a document that is not there."""
+
+    descriptor: Descriptor
+    present: bool
+    document: Document | None = None
+    children: tuple[Node, ...] = ()
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, each object once."""
+        seen: set[Digest] = set()
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            if node.descriptor.digest not in seen:
+                seen.add(node.descriptor.digest)
+                yield node
+                waiting.extend(reversed(node.children))
+
+    @property
+    def manifests(self) -> list[Node]:
+        """The manifests that are there, in order."""
+        return [node for node in self.walk() if isinstance(node.document, Manifest)]
+
+    @property
+    def is_complete(self) -> bool:
+        """Is everything there?"""
+        return all(node.present for node in self.walk())
+
+    @property
+    def missing(self) -> list[Descriptor]:
+        """What is not there."""
+        return [node.descriptor for node in self.walk() if not node.present]
+
+    @property
+    def size(self) -> int:
+        """Bytes of what is there."""
+        return sum(node.descriptor.size for node in self.walk() if node.present)
+
+
+@contextlib.contextmanager
+def opened(args: Namespace, text: str | None) -> Iterator[Source]:
+    """The source of an end; a bare word is a name of the store. Without a text: the whole store, empty if there is none."""
+    from tranship.engine.run import Run
+
+    if text is None and not options.has_store(args):
+        yield SeveralSources([])
+        return
+    end = ends.source(args, text or "store:", default="store")
+    with end.open_source(Run(source=end.kind, cancel=args.interruption.token)) as source:
+        yield source
+
+
+def graph(source: Source, root: Root) -> Node:
+    """Read the documents below a root; what is not there stays a node without children. DigestMismatch for wrong bytes."""
+    known: dict[Digest, Node] = {}
+
+    def visit(descriptor: Descriptor, depth: int) -> Node:
+        if descriptor.digest not in known:
+            known[descriptor.digest] = read(descriptor, depth) if descriptor.is_document else leaf(descriptor)
+        return known[descriptor.digest]
+
+    def leaf(descriptor: Descriptor) -> Node:
+        return Node(descriptor, present=source.has(descriptor))
+
+    def read(descriptor: Descriptor, depth: int) -> Node:
+        if depth > MAX_DEPTH:
+            raise InvalidArgument(f"the index of {printable(root.name or root.descriptor.digest)} is nested too deeply")
+        try:
+            document = parse(read_document(source, descriptor), descriptor)
+        except NotFound:
+            return Node(descriptor, present=False)
+        if isinstance(document, Manifest):  # below a manifest everything is a blob
+            return Node(descriptor, present=True, document=document, children=tuple(map(leaf, document.children)))
+        return Node(
+            descriptor,
+            present=True,
+            document=document,
+            children=tuple(visit(child, depth + 1) for child in document.manifests),
+        )
+
+    return visit(root.descriptor, 0)
+
+
+def read_document(source: Source, descriptor: Descriptor) -> bytes:
+    """The bytes of a manifest or index."""
+    return read_all(source, descriptor, MAX_DOCUMENT)
+
+
+def read_config(source: Source, manifest: Node) -> bytes | None:
+    """The bytes of a manifest's config; None when it has none or it is not there."""
+    document = manifest.document
+    config = document.config if isinstance(document, Manifest) else None
+    if config is None or not source.has(config):
+        return None
+    return read_all(source, config, MAX_CONFIG)
+
+
+def config_of(source: Source, manifest: Node) -> dict[str, Any]:
+    """A manifest's config, decoded; empty when there is none that can be read."""
+    raw = read_config(source, manifest)
+    with contextlib.suppress(TranshipError):
+        value = strict_json.loads(raw or b"{}", "config")
+        if isinstance(value, dict):
+            return value
+    return {}
+
+
+def platform_of(source: Source, manifest: Node) -> Platform | None:
+    """A manifest's platform: its index says it, or its config."""
+    if manifest.descriptor.platform is not None:
+        return manifest.descriptor.platform
+    with contextlib.suppress(TranshipError):
+        found = Platform.from_json(config_of(source, manifest), "config")
+        if found.os or found.architecture:
+            return replace(found, extra={})  # the rest of the config is no part of the platform
+    return None
+
+
+def platforms_of(source: Source, top: Node) -> list[str]:
+    """The platforms of which everything is there, in order; attestations are none."""
+    found = [platform_of(source, node) for node in top.manifests if node.is_complete]
+    return [name for name in dict.fromkeys(str(p) for p in found if p is not None) if name != "unknown/unknown"]
+
+
+def only_manifest(source: Source, top: Node, wanted: Sequence[Platform], name: str) -> Node:
+    """The one manifest that is meant: of the platform asked for, else the only one, else the host's. NotFound."""
+    manifests = top.manifests
+    named = [(node, platform_of(source, node)) for node in manifests]
+    images = [(node, platform) for node, platform in named if str(platform) != "unknown/unknown"] or named
+    if not wanted and len(images) == 1:
+        return images[0][0]
+    matcher = only(*wanted) if wanted else default()
+    best = matcher.best_first([pair for pair in images if pair[1] is not None], lambda pair: pair[1])
+    if not best:
+        offered = ", ".join(str(platform) for _, platform in images) or "none"
+        raise NotFound(f"{printable(name)} has no manifest for {matcher}; there is {offered}", hint="say --platform")
+    return best[0][0]
+
+
+def is_index(node: Node) -> bool:
+    """Is it an index that is there?"""
+    return isinstance(node.document, Index)

@@ -1,0 +1,61 @@
+"""Signals: the first asks politely, so that nothing half-made stays behind; the second, or a long silence, insists."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tranship.engine.run import CancelToken
+
+PATIENCE = 5.0  # seconds after which even a read that never returns (a stalled pipe) is broken off
+
+
+class Interruption:
+    """A context in which SIGINT and SIGTERM end the command, with the exit codes that shells expect (130, 143)."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._token: CancelToken | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+                self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def token(self) -> CancelToken:
+        """A token for work that looks at it now and then; whoever takes it is asked before he is told."""
+        if self._token is None:
+            from tranship.engine.run import CancelToken
+
+            self._token = CancelToken()
+        return self._token
+
+    @property
+    def word(self) -> str:
+        """What happened."""
+        return "terminated" if self.signal == signal.SIGTERM else "interrupted"
+
+    @property
+    def exit_code(self) -> int:
+        """128 and the signal's number."""
+        return 128 + (self.signal or signal.SIGINT)
+
+    def _heard(self, number: int, _frame: object) -> None:
+        first = self.signal is None
+        if number != signal.SIGALRM:
+            self.signal = signal.Signals(number)
+        if not first or self._token is None:
+            raise KeyboardInterrupt
+        self._token.cancel(self.word)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)

@@ -1,0 +1,249 @@
+"""Groups of options that commands share, and what they mean as values of the library."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tranship.errors import InvalidArgument, printable
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from tranship.engine.run import Limits
+    from tranship.engine.selection import Selection
+    from tranship.store import Store as OpenStore
+
+PROGRESS = ("auto", "tty", "plain", "json", "none")
+
+
+class EndOption(NamedTuple):
+    """An option of one end of a transfer.
+
+    It is written `--src-NAME` and `--dest-NAME`, and `--NAME` for both; one that makes sense at one side only is `--NAME`.
+    `settings` are argparse's. Which ends take it is their business: `ends.py`.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    paired: bool = True
+
+
+END_OPTIONS: tuple[EndOption, ...] = (
+    EndOption("root", {"metavar": "DIR", "help": "the store's folder (else TRANSHIP_ROOT, else the user's own)"}),
+    EndOption("namespace", {"metavar": "NAME", "help": "the store's namespace (else default)"}),
+    EndOption(
+        "durability",
+        {"choices": ("full", "process"), "help": "survive a power cut, or the process alone"},
+        paired=False,
+    ),
+    EndOption("link", {"action": "store_true", "help": "hard-link the store's files into an OCI layout"}, paired=False),
+    EndOption(
+        "skip-compatibility-manifest",
+        {"action": "store_true", "help": "write an archive without docker's manifest.json"},
+        paired=False,
+    ),
+    EndOption(
+        "compression",
+        {"choices": ("none", "gzip", "zstd"), "help": "of the archive as a whole (else by the name's end)"},
+        paired=False,
+    ),
+)
+
+
+# ------------------------------------------------------------------------------------------------------- for all commands
+
+
+def common(parser: ArgumentParser, *, store: bool = True) -> None:
+    """Add what every command takes; `store`: it works on one store."""
+    group = parser.add_argument_group("general")
+    if store:
+        group.add_argument("--root", metavar="DIR", help="the store's folder (else TRANSHIP_ROOT, else the user's own)")
+        group.add_argument(
+            "-n", "--namespace", metavar="NAME", default=None, help="the store's namespace (else default)"
+        )
+    group.add_argument("--json", action="store_true", help="print one JSON document")
+    group.add_argument("--progress", choices=PROGRESS, default="auto", help="how progress is shown, on stderr")
+    group.add_argument("-q", "--quiet", action="store_true", help="print results and errors alone")
+    group.add_argument("-v", "--verbose", action="store_true", help="say more, with errors too")
+    group.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def namespace_of(args: Namespace) -> str:
+    """The namespace that a command works in."""
+    return args.namespace or "default"
+
+
+def store_of(args: Namespace, *, create: bool = False) -> OpenStore:
+    """Open the store that a command works on; NotFound when it is not there, unless it is to be made."""
+    from tranship.endpoints.store import Store
+
+    return Store(root=args.root).open(create=create)
+
+
+def has_store(args: Namespace) -> bool:
+    """Is there a store where the command looks for one?"""
+    from tranship.endpoints.store import default_root
+
+    return os.path.isdir(args.root or default_root(os.environ, os.getuid()))
+
+
+# ---------------------------------------------------------------------------------------------------------- of transfers
+
+
+def ends(parser: ArgumentParser, *, source: bool = True, destination: bool = True, omit: Sequence[str] = ()) -> None:
+    """Add the options of one or both ends, from the table, but for those to `omit`."""
+    group = parser.add_argument_group("ends" if source and destination else "end")
+    for name, settings, paired in END_OPTIONS:
+        if name in omit or (not paired and not destination):
+            continue
+        short = ("-n",) if name == "namespace" else ()
+        group.add_argument(*short, f"--{name}", default=None, **settings)
+        if paired and source and destination:
+            hidden = {**settings, "help": argparse.SUPPRESS}
+            group.add_argument(f"--src-{name}", default=None, **hidden)
+            group.add_argument(f"--dest-{name}", default=None, **hidden)
+    if source and destination:
+        paired_names = ", ".join(name for name, _, paired in END_OPTIONS if paired)
+        group.description = f"--src-NAME and --dest-NAME are for one end alone ({paired_names})"
+
+
+def of_end(args: Namespace, side: str) -> dict[str, Any]:
+    """What the options say of one end (`src` or `dest`); what was not said is absent."""
+    said: dict[str, Any] = {}
+    for name, _, paired in END_OPTIONS:
+        plain = getattr(args, name.replace("-", "_"), None)
+        own = getattr(args, f"{side}_{name.replace('-', '_')}", None) if paired else None
+        value = own if own is not None else plain
+        if value is not None:
+            said[name] = value
+    return said
+
+
+def selection(parser: ArgumentParser) -> None:
+    """Add what chooses among an image's parts."""
+    group = parser.add_argument_group("selection")
+    group.add_argument(
+        "--platform", metavar="P", action="append", default=[], help="these platforms alone (repeat, or with commas)"
+    )
+    group.add_argument("--all-platforms", action="store_true", help="every platform; one that is absent is an error")
+    group.add_argument(
+        "--index",
+        choices=("keep", "single", "rewrite"),
+        help="an index that is taken in part: leave it, put its one manifest in its place, or write a new one",
+    )
+    group.add_argument(
+        "--referrers",
+        metavar="TYPE",
+        nargs="?",
+        const="",
+        help="take signatures, SBOMs and the like along, or one type of them",
+    )
+    group.add_argument(
+        "--skip-non-distributable", action="store_true", help="leave out layers that may not be passed on"
+    )
+    group.add_argument("--skip-missing", action="store_true", help="leave out what the source lacks")
+
+
+def selection_of(args: Namespace) -> Selection:
+    """The library's value."""
+    from tranship.engine.selection import Selection
+
+    return Selection(
+        platforms=tuple(platforms_of(args)),
+        all_platforms=args.all_platforms,
+        index=args.index,
+        referrers=args.referrers,
+        skip_non_distributable=args.skip_non_distributable,
+        skip_missing=args.skip_missing,
+    )
+
+
+def platforms_of(args: Namespace) -> list[Any]:
+    """The platforms of `--platform`, each once."""
+    from tranship.model.platform import Platform
+
+    words = [word.strip() for said in args.platform for word in said.split(",")]
+    return [Platform.parse(word) for word in dict.fromkeys(words) if word]
+
+
+def transfers(parser: ArgumentParser, *, several: bool = True) -> None:
+    """Add how a transfer is made: with what care, how fast, and what is told of it."""
+    group = parser.add_argument_group("care")
+    group.add_argument("--dry-run", action="store_true", help="show the plan, with bytes, and do nothing")
+    group.add_argument("--no-clobber", action="store_true", help="fail rather than replace an image or a file")
+    if several:
+        group.add_argument("--keep-going", action="store_true", help="when a source fails, go on with the others")
+    group.add_argument(
+        "--verification",
+        choices=("parallel", "trusted", "strict"),
+        default="parallel",
+        help="how the store's own files are checked: while they are copied, by their times alone, or before",
+    )
+    group.add_argument(
+        "--digest-file", metavar="FILE", help="write the digests of the images that arrived, a line each"
+    )
+    group = parser.add_argument_group("speed")
+    group.add_argument("--jobs", metavar="N", type=int, help="blobs at once")
+    group.add_argument(
+        "--max-scratch", metavar="SIZE", help="at most so many bytes of scratch for an archive from a pipe"
+    )
+
+
+def limits_of(args: Namespace) -> Limits:
+    """The library's value."""
+    from tranship.engine.run import Limits
+
+    if args.jobs is not None and args.jobs < 1:
+        raise InvalidArgument(f"--jobs is a number from 1, found {args.jobs}")
+    return Limits(jobs=args.jobs, max_scratch=None if args.max_scratch is None else bytes_of(args.max_scratch))
+
+
+# --------------------------------------------------------------------------------------------------------- kinds of words
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(i?)[bB]?")
+_DURATION = re.compile(r"(?:[0-9]+[smhd])+")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def bytes_of(text: str) -> int:
+    """`500M`, `1.5GiB`, `4096`."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise InvalidArgument(f"a size is written 4096, 500M or 1.5GiB, found {printable(repr(text))}")
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** " kMGT".index(found[2].replace("K", "k") or " "))
+
+
+def duration_of(text: str) -> timedelta:
+    """`90s`, `24h`, `1d12h`."""
+    from datetime import timedelta
+
+    if not _DURATION.fullmatch(text):
+        raise InvalidArgument(f"a time is written 90s, 30m, 24h or 1d12h, found {printable(repr(text))}")
+    return timedelta(seconds=sum(int(n) * _SECONDS[unit] for n, unit in re.findall(r"([0-9]+)([smhd])", text)))
+
+
+def pairs_of(words: Sequence[str], *, empty: bool = True) -> dict[str, str]:
+    """`KEY=VALUE` words; without `empty` a value must be there."""
+    pairs = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals or not (value or empty):
+            raise InvalidArgument(f"expected KEY=VALUE, found {printable(repr(word))}")
+        pairs[key] = value
+    return pairs
+
+
+def source_date_epoch() -> int | None:
+    """SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/), where it is set."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise InvalidArgument(f"SOURCE_DATE_EPOCH is seconds since 1970, found {printable(repr(text))}")
+    return int(text)

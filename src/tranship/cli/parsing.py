@@ -1,0 +1,75 @@
+"""The argparse side of a command: one parser each, made when the command is run, or asked for help or completion."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from tranship.errors import InvalidArgument, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tranship.cli.catalogue import Command
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are ours: an InvalidArgument with a hint."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the words typed."""
+        raise InvalidArgument(printable(message, 400), hint=f"`{self.prog} --help` tells more")
+
+
+def module_of(command: Command) -> Any:
+    """Import the command's module."""
+    return importlib.import_module(f"tranship.cli.commands.{command.module}")
+
+
+def parser_of(command: Command) -> Parser:
+    """Make the command's parser."""
+    module = module_of(command)
+    parser = Parser(
+        prog=f"tranship {command.name}",
+        description=_description(command, module),
+        epilog=_examples(module),
+    )
+    module.arguments(parser)
+    return parser
+
+
+class Action(NamedTuple):
+    """A word of a family, as `ls` of `tranship content ls`."""
+
+    name: str
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int | None]
+    aliases: tuple[str, ...] = ()
+
+
+def family(parser: argparse.ArgumentParser, actions: Sequence[Action]) -> None:
+    """Add the words of a family; `args.action` is the one that was typed."""
+    words = parser.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
+    for action in actions:
+        one = words.add_parser(
+            action.name, help=action.summary, description=action.summary, aliases=list(action.aliases)
+        )
+        action.arguments(one)
+        one.set_defaults(action=action)
+
+
+def _description(command: Command, module: Any) -> str:
+    said = (module.__doc__ or command.summary).strip()
+    also = f"\n\nAlso called {', '.join(command.aliases)}." if command.aliases else ""
+    return said + also
+
+
+def _examples(module: Any) -> str | None:
+    lines = getattr(module, "EXAMPLES", "").strip("\n")
+    return f"examples:\n{lines}" if lines else None
