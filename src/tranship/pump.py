@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
+BEHIND = 8 << 20  # bytes written before the disk is asked to begin with them
 CHUNK = 512 * 1024  # bytes; 256 KiB to 1 MiB copy and hash at the same rate, larger ones fall out of the L2 cache
 _local = threading.local()
 
@@ -42,6 +43,28 @@ def nothing(_count: int) -> None:
     """The Advance that nobody listens to."""
 
 
+class WriteBehind:
+    """Lets the disk begin with what has been written while the rest is still on its way, so that the fsync at the end finds
+    little left to do: 5 ms instead of 220 for a gigabyte here.
+
+    POSIX_FADV_DONTNEED begins to write dirty pages back (mm/fadvise.c) and lets go of clean ones, of which a stretch that
+    was written just now has none. Nothing happens where the system lacks the call.
+    """
+
+    __slots__ = ("_at", "_fd", "_from")
+
+    def __init__(self, fd: int, at: int = 0) -> None:
+        self._fd = fd
+        self._from = self._at = at
+
+    def wrote(self, count: int) -> None:
+        """Note that `count` more bytes were written, one stretch after another."""
+        self._at += count
+        if self._at - self._from >= BEHIND and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, self._from, self._at - self._from, os.POSIX_FADV_DONTNEED)
+            self._from = self._at
+
+
 def copy_range(
     source: int,
     offset: int,
@@ -51,13 +74,15 @@ def copy_range(
     *,
     hasher: Hash | None = None,
     advance: Advance = nothing,
+    behind: bool = False,
 ) -> int:
     """Copy `count` bytes between open files, each at its own offset; return how many were there.
 
     Positional: neither file's own position moves, so several threads may fill one file. A result below `count` means that the
-    source ends early; the caller says so in its own words.
+    source ends early; the caller says so in its own words. `behind` lets the disk begin early (WriteBehind).
     """
     view, done = buffer(), 0
+    follower = WriteBehind(destination, at) if behind else None
     while done < count:
         want = min(CHUNK, count - done)
         got = read_at(source, view[:want], offset + done)
@@ -67,6 +92,8 @@ def copy_range(
         if hasher is not None:
             hasher.update(chunk)
         write_all_at(destination, chunk, at + done)
+        if follower is not None:
+            follower.wrote(got)
         done += got
         advance(got)
     return done

@@ -168,7 +168,7 @@ class LayoutDestination:
         if self._value.link and span.trusted and span.path is not None and self._link(descriptor, span):
             return True
         with self._incoming(descriptor) as fd:
-            spans.take(span, descriptor, fd, 0, self._run, alone=True)
+            spans.take(span, descriptor, fd, 0, self._run, alone=True, behind=self._value.durability == "full")
         return True
 
     def publish(self, roots: Sequence[Root]) -> Sequence[Root]:

@@ -260,7 +260,7 @@ class StoreDestination:
             self._run.meter(descriptor).done = descriptor.size
             return True
         with self._space.content.draft(descriptor.digest, descriptor.size, labels=labels, lease=self._lease) as draft:
-            spans.take(span, descriptor, draft.fd, 0, self._run, alone=True)
+            spans.take(span, descriptor, draft.fd, 0, self._run, alone=True, behind=self._value.durability == "full")
             draft.commit(descriptor.digest)
         return True
 

@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tranship import files, pump
-from tranship.engine.verify import check_digest, truncated
+from tranship.engine.verify import check_digest, check_size, truncated
 from tranship.model.digest import Digest
 
 if TYPE_CHECKING:
@@ -28,16 +28,18 @@ BLOCK = 4096  # bytes; ranges are cloned in multiples of it, which suits nearly 
 _WORTH_CLONING = 1 << 20  # bytes; below, a copy is as quick. Our archives align what is as large
 
 
-def take(span: FileSpan, descriptor: Descriptor, fd: int, at: int, run: Run, *, alone: bool) -> None:
+def take(
+    span: FileSpan, descriptor: Descriptor, fd: int, at: int, run: Run, *, alone: bool, behind: bool = True
+) -> None:
     """Bring the bytes of `span` to offset `at` of the open file `fd`, verified, and report their progress.
 
     `alone` says that they are to be the file's whole content, which makes cloning possible whatever their length.
+    `behind` lets the disk begin with what has been copied, for a file that will be synced.
     Raises Truncated or DigestMismatch; what has been written then is worth nothing.
     """
     meter = run.meter(descriptor)
     meter.done = 0
-    if span.size != descriptor.size:
-        raise truncated(descriptor, span.size)
+    check_size(descriptor, span.size, "the source")
     hashed = not (span.trusted and run.verification == "trusted")
     if hashed and run.verification == "strict":
         check(span.fd, span.offset, descriptor, run)
@@ -51,7 +53,9 @@ def take(span: FileSpan, descriptor: Descriptor, fd: int, at: int, run: Run, *, 
     if alone:
         files.preallocate(fd, descriptor.size)
     hasher = descriptor.digest.hasher() if hashed else None
-    count = pump.copy_range(span.fd, span.offset, span.size, fd, at, hasher=hasher, advance=meter.advance)
+    count = pump.copy_range(
+        span.fd, span.offset, span.size, fd, at, hasher=hasher, advance=meter.advance, behind=behind
+    )
     _verdict(descriptor, count, hasher)
 
 

@@ -73,6 +73,7 @@ class FileDestination(_Writing):
     def __init__(self, value: Archive, run: Run, path: str) -> None:
         super().__init__(value, run)
         self._path = path
+        self._behind = value.durability == "full"
         self._file = contextlib.ExitStack()
         self._fd = -1
         self._arranged: Arranged | None = None
@@ -95,13 +96,13 @@ class FileDestination(_Writing):
         placed = self._place(blob.descriptor)
         if placed is not None:
             with blob.open() as reader:
-                pump.pump(reader, _Positional(self._fd, placed.data_offset).write)
+                pump.pump(reader, _Positional(self._fd, placed.data_offset, behind=self._behind).write)
 
     def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
         """Clone or copy a file's bytes to their place."""
         placed = self._place(descriptor)
         if placed is not None:
-            spans.take(span, descriptor, self._fd, placed.data_offset, self.run, alone=False)
+            spans.take(span, descriptor, self._fd, placed.data_offset, self.run, alone=False, behind=self._behind)
         return True
 
     def publish(self, _roots: Sequence[Root]) -> Sequence[Root]:
@@ -123,15 +124,18 @@ class FileDestination(_Writing):
 class _Positional:
     """Writes one chunk after another from an offset on; the file's own position does not move."""
 
-    __slots__ = ("_at", "_fd")
+    __slots__ = ("_at", "_behind", "_fd")
 
-    def __init__(self, fd: int, at: int) -> None:
+    def __init__(self, fd: int, at: int, *, behind: bool) -> None:
         self._fd = fd
         self._at = at
+        self._behind = pump.WriteBehind(fd, at) if behind else None
 
     def write(self, chunk: memoryview) -> None:
         pump.write_all_at(self._fd, chunk, self._at)
         self._at += len(chunk)
+        if self._behind is not None:
+            self._behind.wrote(len(chunk))
 
 
 class StreamDestination(_Writing):
