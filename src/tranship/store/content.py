@@ -10,12 +10,12 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from tranship import files, pump
-from tranship.errors import CommitMismatch, DataLoss, InvalidArgument, NotFound, OutOfRange
+from tranship import pump
+from tranship.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
 from tranship.model.digest import Digest
 from tranship.store import ingests, placing
 from tranship.store import labels as label_rules
-from tranship.store.draft import Draft, settle
+from tranship.store.draft import Draft, adopt
 from tranship.store.placing import Placement
 from tranship.store.values import ContentInfo, dumps, loads, moment, now
 from tranship.store.writer import Writer
@@ -207,23 +207,8 @@ class Content:
 
         Raises CommitMismatch when there are not `size` bytes, or they have another digest.
         """
-        with self.draft(digest, size, labels=labels, lease=lease) as draft, self._room():
-            if isinstance(source, bytes):
-                if len(source) != size:
-                    raise CommitMismatch(f"blob {digest.short} should have {size} bytes, found {len(source)}")
-                pump.write_all(draft.fd, memoryview(source))
-                return draft.commit(digest if verified else Digest.of(source, digest.algorithm))
-            if size > pump.CHUNK:
-                files.preallocate(draft.fd, size)
-            hasher = None if verified else digest.hasher()
-            fd = draft.fd
-            done = pump.pump(
-                source, lambda chunk: pump.write_all(fd, chunk), limit=size, hasher=hasher, advance=advance
-            )
-            if done != size or source.readinto(memoryview(bytearray(1))):
-                found = f"{done} were" if done != size else "more were"
-                raise CommitMismatch(f"blob {digest.short} should have {size} bytes, {found} given")
-            return draft.commit(digest if hasher is None else Digest.from_hash(digest.algorithm, hasher))
+        with self.draft(digest, size, labels=labels, lease=lease) as draft:
+            return draft.fill(source, verified=verified, advance=advance)
 
     def draft(
         self, digest: Digest, size: int, *, labels: Mapping[str, str] | None = None, lease: str | None = None
@@ -244,26 +229,9 @@ class Content:
 
         False when the namespace had the blob already. CommitMismatch when the file has another size.
         """
-        core = self._scope.core
-        path = os.fspath(path)
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise InvalidArgument(f"{path} is not a regular file of its own, so it cannot become a blob")
-        if found.st_dev != os.stat(core.layout.root).st_dev:
-            raise InvalidArgument(f"{path} is on another file system than the store, so it cannot be moved into it")
-        if found.st_size != size:
-            raise CommitMismatch(f"blob {digest.short} should have {size} bytes, its file has {found.st_size}")
-        core.space.claim(size)
-        placement = Placement(
-            self._scope.namespace, digest, size, core.process.staging(), label_rules.checked(labels), lease
-        )
-        try:
-            os.chmod(path, 0o400)
-            os.rename(path, placement.path)
-        except BaseException:
-            core.space.free(size)
-            raise
-        return settle(self._scope, placement)
+        staging = self._scope.core.process.staging()
+        placement = Placement(self._scope.namespace, digest, size, staging, label_rules.checked(labels), lease)
+        return adopt(self._scope, os.fspath(path), placement)
 
     # ------------------------------------------------------------------------------------------------- ingests
 
@@ -302,9 +270,6 @@ class Content:
     def _in_batch(self, digest: Digest) -> Placement | None:
         batch = self._scope.batch
         return batch.find(self._scope.namespace, digest) if batch is not None else None
-
-    def _room(self) -> Any:
-        return files.no_space_as_error(self._scope.core.layout.root)
 
     def _size(self, digest: Digest) -> int | None:
         with self._scope.core.database.read() as connection:

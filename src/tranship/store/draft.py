@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING, Self
 
 from tranship import files, pump
-from tranship.errors import CommitMismatch
+from tranship.errors import CommitMismatch, InvalidArgument, printable
 from tranship.model.digest import Digest
 from tranship.store.placing import Placement, place
 
@@ -52,6 +53,29 @@ class Draft:
 
     def __exit__(self, *_: object) -> None:
         self.discard()
+
+    def fill(self, source: pump.Reader | bytes, *, verified: bool, advance: pump.Advance) -> bool:
+        """Write everything that the source gives, and commit; see `Content.put`."""
+        digest, size, fd = self._placement.digest, self._placement.size, self.fd
+        with files.no_space_as_error(self._scope.core.layout.root):
+            if isinstance(source, bytes):
+                pump.write_all(fd, memoryview(source))
+                return self._commit_exactly(len(source), digest if verified else Digest.of(source, digest.algorithm))
+            if size > pump.CHUNK:
+                files.preallocate(fd, size)
+            hasher = None if verified else digest.hasher()
+            done = pump.pump(
+                source, lambda chunk: pump.write_all(fd, chunk), limit=size, hasher=hasher, advance=advance
+            )
+            done += source.readinto(memoryview(bytearray(1))) or 0  # is there more?
+            return self._commit_exactly(done, digest if hasher is None else Digest.from_hash(digest.algorithm, hasher))
+
+    def _commit_exactly(self, count: int, actual: Digest) -> bool:
+        placement = self._placement
+        if count != placement.size:
+            found = "more" if count > placement.size else str(count)
+            raise CommitMismatch(f"blob {placement.digest.short} should have {placement.size} bytes, found {found}")
+        return self.commit(actual)
 
     def commit(self, actual: Digest | None = None) -> bool:
         """Give the file its name: in a batch when the batch does, otherwise now and for good.
@@ -102,3 +126,24 @@ def settle(scope: Scope, placement: Placement) -> bool:
     finally:
         scope.core.space.free(placement.size)
     return placement.created
+
+
+def adopt(scope: Scope, path: str, placement: Placement) -> bool:
+    """Move the file at `path` in; see `Content.adopt_file`."""
+    core, found = scope.core, os.lstat(path)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise InvalidArgument(f"{printable(path)} is not a regular file of its own, so it cannot become a blob")
+    if found.st_dev != os.fstat(core.root_fd).st_dev:
+        raise InvalidArgument(f"{printable(path)} is on another file system than the store: it cannot be moved into it")
+    if found.st_size != placement.size:
+        raise CommitMismatch(
+            f"blob {placement.digest.short} should have {placement.size} bytes, its file has {found.st_size}"
+        )
+    core.space.claim(placement.size)
+    try:
+        os.chmod(path, 0o400)
+        os.rename(path, placement.path)
+    except BaseException:
+        core.space.free(placement.size)
+        raise
+    return settle(scope, placement)

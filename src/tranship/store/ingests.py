@@ -64,7 +64,11 @@ def open_ingest(scope: Scope, ref: str, total: int, expected: Digest | None, lea
     if expected is not None and _has(scope, expected, lease):
         raise AlreadyExists(f"content {expected}: already exists")
     with files.no_space_as_error(scope.core.layout.root):
-        opened = _lock(scope, ref)
+        return _open(scope, ref, total, expected, lease)
+
+
+def _open(scope: Scope, ref: str, total: int, expected: Digest | None, lease: str | None) -> Opened:
+    opened = _lock(scope, ref)
     try:
         with scope.core.database.write(durable=False) as connection:
             if _begin(connection, scope, opened, ref=ref, total=total, expected=expected, lease=lease):

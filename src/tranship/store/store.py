@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from tranship.files import Durability
     from tranship.model.digest import Digest
     from tranship.store.batch import Batch
+    from tranship.store.fsck import FsckReport
     from tranship.store.gc import GcReport
-    from tranship.store.health import FsckReport, Usage, VerifyReport
+    from tranship.store.health import Usage, VerifyReport
 
 
 class Store:
@@ -146,7 +147,7 @@ class Store:
         repair  forget blobs that are missing or wrong (their files go into quarantine), and mend modes. Needs the store for
                 itself: Unavailable when another process has it open
         """
-        from tranship.store import health
+        from tranship.store import fsck
 
         with self._core.process.alone() if repair else contextlib.nullcontext():
-            return health.fsck(self._core, repair=repair, deep=deep, advance=advance)
+            return fsck.fsck(self._core, repair=repair, deep=deep, advance=advance)

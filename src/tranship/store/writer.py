@@ -17,6 +17,7 @@ from tranship.store.values import moment, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from tranship.store.core import Scope
@@ -95,7 +96,7 @@ class Writer:
         self._materialise()
         view = memoryview(chunk)
         self._claim(self.offset + len(view))
-        with files.no_space_as_error(self._scope.core.layout.root):
+        with self._room():
             pump.write_all_at(self._ingest.data_fd, view, self.offset)
         hit("ingest.written")
         if self._hashed == self.offset:
@@ -109,14 +110,14 @@ class Writer:
         self._materialise()
         view = memoryview(chunk)
         self._claim(offset + len(view))
-        with files.no_space_as_error(self._scope.core.layout.root):
+        with self._room():
             pump.write_all_at(self._ingest.data_fd, view, offset)
         self.wrote(offset, len(view))
         return len(view)
 
     def wrote(self, offset: int, count: int) -> None:
         """Note that `count` bytes at `offset` are in the file; what is there without a gap can be resumed."""
-        with self._lock:
+        with self._lock, self._room():
             self._ahead.append((offset, offset + count))
             if offset <= self.offset:
                 self._ahead.sort()
@@ -237,6 +238,9 @@ class Writer:
             self._scope.core.space.free(self._claimed)
 
     # ------------------------------------------------------------------------------------------------- within
+
+    def _room(self) -> AbstractContextManager[None]:
+        return files.no_space_as_error(self._scope.core.layout.root)
 
     def _claim(self, end: int) -> None:
         with self._lock:
