@@ -89,15 +89,15 @@ def write_file(path: str, data: bytes, *, durability: Durability = "full", mode:
             view = view[os.write(fd, view) :]
 
 
-def preallocate(fd: int, size: int) -> None:
-    """Reserve `size` bytes for a file, so that a full disk is found now and writing is cheaper; NoSpace if there are not.
+def preallocate(fd: int, size: int, at: int = 0) -> None:
+    """Reserve `size` bytes of a file from `at` on, so that a full disk is found now and writing is cheaper; NoSpace if there are not.
 
     Only a hint where the system cannot (tmpfs of some kernels, macOS, network file systems).
     """
     if size <= 0 or not hasattr(os, "posix_fallocate"):
         return
     try:
-        os.posix_fallocate(fd, 0, size)
+        os.posix_fallocate(fd, at, size)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(f"no space for {size} bytes: {os.strerror(error.errno)}", needed=size) from None

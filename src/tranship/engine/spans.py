@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tranship.model.descriptor import Descriptor
 
 BLOCK = 4096  # bytes; ranges are cloned in multiples of it, which suits nearly every file system
-_WORTH_CLONING = 1 << 20  # bytes; below, a copy is as quick. Our archives align what is as large
+_LARGE = 1 << 20  # bytes; below, a plain copy is as quick as anything. Our archives align what is as large
 
 
 def take(
@@ -44,14 +44,14 @@ def take(
     if hashed and run.verification == "strict":
         check(span.fd, span.offset, descriptor, run)
         hashed = False
-    if span.size >= _WORTH_CLONING and _clone(span, fd, at, alone=alone):
+    if span.size >= _LARGE and _clone(span, fd, at, alone=alone):
         if hashed:
             check(fd, at, descriptor, run)
         else:
             meter.advance(descriptor.size)
         return
-    if alone:
-        files.preallocate(fd, descriptor.size)
+    if span.size >= _LARGE:  # writing to reserved space costs a third less
+        files.preallocate(fd, descriptor.size, at)
     hasher = descriptor.digest.hasher() if hashed else None
     count = pump.copy_range(
         span.fd, span.offset, span.size, fd, at, hasher=hasher, advance=meter.advance, behind=behind
