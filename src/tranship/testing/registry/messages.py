@@ -122,6 +122,7 @@ class Request:
     length: int | None  # of the body, in bytes; None: chunked
     exchange: Exchange
     origin: str  # scheme://host:port of the server that got it
+    abandon: Callable[[], None]  # read no more of it; what has arrived counts
     wait: Callable[[float], bool]  # pause for so many seconds; True at once when the client has gone or the server ends
 
     @property

@@ -16,7 +16,7 @@ from tranship.model.digest import Digest, new_hash
 from tranship.testing.registry.storage import FolderStorage, MemoryStorage, Part, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from hashlib import _Hash as Hash
     from pathlib import Path
 
@@ -42,12 +42,17 @@ class Repository:
 
 
 class Upload:
-    """A blob on its way in. Whoever writes or asks holds `lock`, so that a status counts what a cut request left behind."""
+    """A blob on its way in.
+
+    Whoever writes or asks holds `lock`, so that a status counts what a cut request left behind; `abandon` ends the request
+    that holds it.
+    """
 
     def __init__(self, identity: str, repository: str, algorithm: str, part: Part) -> None:
         self.identity = identity
         self.repository = repository
         self.lock = threading.Lock()
+        self.abandon: Callable[[], None] = _nothing
         self.part = part
         self._algorithm = algorithm
         self._hash = new_hash(algorithm)
@@ -176,3 +181,7 @@ class State:
     def _collect(self, digest: Digest) -> None:
         if not any(digest in held.blobs or digest in held.manifests for held in self.repositories.values()):
             self.storage.remove(digest)
+
+
+def _nothing() -> None:
+    """Abandon what is not there."""

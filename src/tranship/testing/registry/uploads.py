@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tranship.model.digest import Digest
     from tranship.testing.registry.state import Upload
 
-_PATIENCE = 5.0  # seconds that a request waits for another one of its session to end
+_COURTESY = 0.05  # seconds that a request lets another one of its session go on, before it ends it
+_PATIENCE = 5.0  # seconds that it waits for that end
 _BUFFER = 512 * 1024  # bytes
 _CONTENT_RANGE = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 
@@ -112,12 +113,19 @@ def _commit(call: Call, upload: Upload, digest: Digest) -> Response:
 
 @contextmanager
 def _session(call: Call) -> Iterator[Upload]:
-    """The session that the path names, with its lock held."""
+    """The session that the path names, with its lock held.
+
+    A request that still holds it is ended: its client has gone on, and the kernel may not be able to tell us so, while what
+    that client has sent fills our window.
+    """
     upload = call.state.uploads.get(call.argument)
     if upload is None or upload.repository != call.name:
         raise Refusal(404, "BLOB_UPLOAD_UNKNOWN", f"no upload {printable(call.argument)} in {call.name}")
-    if not upload.lock.acquire(timeout=_PATIENCE):
-        raise Refusal(409, "BLOB_UPLOAD_INVALID", "another request of this upload is still under way")
+    if not upload.lock.acquire(timeout=_COURTESY):
+        upload.abandon()
+        if not upload.lock.acquire(timeout=_PATIENCE):
+            raise Refusal(409, "BLOB_UPLOAD_INVALID", "another request of this upload is still under way")
+    upload.abandon = call.request.abandon
     try:
         yield upload
     finally:

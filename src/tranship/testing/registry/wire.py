@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import struct
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class Connection:
         self.origin = origin
         self._buffer = bytearray()
         self._persistent = True
+        self._abandoned = False
         self._body: _BodyReader | None = None  # of the request that is being answered
 
     def read_request(self, kind_of: Callable[[str, str], str]) -> Request | None:
@@ -64,7 +66,7 @@ class Connection:
             exchange.certificate = self.sock.getpeercert() or None
         expects = (headers.get("Expect") or "").lower() == "100-continue"
         self._body = _BodyReader(self, exchange, length, expects=expects)
-        return Request(method, target, headers, self._body, length, exchange, self.origin, self.wait)
+        return Request(method, target, headers, self._body, length, exchange, self.origin, self.stop_reading, self.wait)
 
     def send(self, response: Response, request: Request | None) -> bool:
         """Answer; False when the connection cannot serve another request."""
@@ -95,11 +97,24 @@ class Connection:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
+    def stop_reading(self) -> None:
+        """Let the reader find the end of what has arrived. Called from other threads."""
+        self._abandoned = True
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RD)
+
     def wait(self, seconds: float) -> bool:
         """Pause; True as soon as the client has closed its side, or the server closes ours."""
         poll = select.poll()
         poll.register(self.sock, _RDHUP | select.POLLHUP | select.POLLERR)
-        return bool(poll.poll(seconds * 1000))
+        end = time.monotonic() + seconds
+        while not self._abandoned:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            if poll.poll(min(left, 0.1) * 1000):
+                break
+        return True
 
     def receive(self, view: memoryview) -> int:
         """Bytes from the buffer, or else from the socket; 0 is the client's end."""
