@@ -90,7 +90,7 @@ def write_file(path: str, data: bytes, *, durability: Durability = "full", mode:
 
 
 def preallocate(fd: int, size: int, at: int = 0) -> None:
-    """Reserve `size` bytes of a file from `at` on, so that a full disk is found now and writing is cheaper; NoSpace if there are not.
+    """Reserve `size` bytes of a file from `at` on: a full disk is found now, and writing is cheaper. NoSpace if there are not.
 
     Only a hint where the system cannot (tmpfs of some kernels, macOS, network file systems).
     """
