@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -185,3 +187,8 @@ def test_retries_are_a_budget_that_success_refills() -> None:
     for _ in range(100):
         pace.succeeded()
     assert [pace.may_retry() for _ in range(4)] == [True, True, True, False]
+
+
+def test_importing_the_client_imports_neither_sockets_nor_tls() -> None:
+    code = "import sys, tranship.http.client, tranship.http.credentials; print([m for m in ('urllib3', 'ssl', 'http.client', 'tomllib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

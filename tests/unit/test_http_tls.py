@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from tranship.http.client import Client
 
-CONTENT = os.urandom(200_000)
+CONTENT = random.Random(7).randbytes(200_000)
 BLOB = layer(CONTENT)
 NAME = "acme/app"
 

@@ -125,8 +125,9 @@ def authorize(
 def basic(credential: Credential, registry: Origin) -> Grant:
     """The grant of a user name and password."""
     if not credential.password:
+        why = f" ({credential.source})" if credential.source else ""
         raise Unauthenticated(
-            f"registry {registry.authority} wants a user name and password, and there are none for it",
+            f"registry {registry.authority} wants a user name and password, and there are none for it{why}",
             hint=f"run `tranship login {registry.authority}`",
         )
     return Grant(_basic_header(credential))
@@ -222,9 +223,9 @@ class _Asked:
             return RateLimited(told, retry_after=response.retry_after)
         if response.status >= 500 or response.status == 408:
             return Unavailable(told)
-        who = f"credentials from {self.credential.source}" if self.credential.source else "credentials"
-        if self.credential.is_empty:
-            who = "no credentials"
+        who = "no credentials" if self.credential.is_empty else "credentials"
+        if self.credential.source:  # of an empty one, it says why there are none
+            who += f" ({self.credential.source})" if self.credential.is_empty else f" from {self.credential.source}"
         return Unauthenticated(
             f"{told} for scope {printable(scope)}, with {who}",
             hint=f"run `tranship login {self.rules.registry.authority}`, or check what the account may do",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import socket
 from typing import TYPE_CHECKING
 
 from tranship.errors import (
@@ -43,13 +41,15 @@ class Broken(Exception):  # carries an error up to where it is decided whether t
 @contextlib.contextmanager
 def as_broken(who: str, doing: str) -> Iterator[None]:
     """Raise what goes wrong with a connection as Broken. `who` is the other side, `doing` what was asked of it."""
+    from http.client import HTTPException
+
     from urllib3.exceptions import HTTPError
 
     try:
         yield
     except BodyFailed as failed:
         raise failed.cause from None
-    except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+    except (HTTPError, HTTPException, OSError, ValueError) as error:
         raise _judge(error, who, doing) from error
 
 
@@ -64,6 +64,8 @@ def as_errors(who: str, doing: str) -> Iterator[None]:
 
 
 def _judge(error: Exception, who: str, doing: str) -> Broken:
+    import http.client
+    import socket
     import ssl
 
     from urllib3 import exceptions as kinds
@@ -116,8 +118,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _plain(error: BaseException) -> str:
+    from http.client import RemoteDisconnected
+
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if isinstance(error, http.client.RemoteDisconnected):
+    if isinstance(error, RemoteDisconnected):
         return "the connection was closed without an answer"
     return f"{type(error).__name__}: {error}"
