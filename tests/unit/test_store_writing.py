@@ -204,6 +204,16 @@ def test_sha512_is_expected_at_the_commit_alone(content):
     assert read(content, digest) == b"abc"
 
 
+def test_a_lease_may_come_with_the_commit(store, content):
+    leases = store.namespace("default").leases
+    leases.create("l")
+    with content.writer("unleased") as writer:
+        writer.write(DATA)
+        assert leases.list_resources("l") == ()
+        writer.commit(len(DATA), DIGEST, lease="l")
+    assert leases.list_resources("l") == (Resource(DIGEST),)
+
+
 def test_a_writer_whose_ingest_was_aborted_cannot_commit(store, content):
     with content.writer("gone") as writer:
         writer.write(DATA)
@@ -339,7 +349,7 @@ def test_what_was_whole_is_kept_when_a_batch_ends_with_an_error(store, content):
 
 
 def test_a_batch_that_could_not_place_says_so_ever_after(store, content):
-    with pytest.raises(Aborted, match="earlier content of this batch was lost"), store.batch() as batch:
+    with pytest.raises(Aborted, match="nothing more can be put in this batch"), store.batch() as batch:
         space = batch.namespace("default")
         space.content.put(DATA, DIGEST, len(DATA))
         with failing("place.recorded:1:error"), pytest.raises(OSError, match="failpoint"):
@@ -347,6 +357,23 @@ def test_a_batch_that_could_not_place_says_so_ever_after(store, content):
         space.content.put(DATA, DIGEST, len(DATA))
     assert not content.has(DIGEST)
     assert content.put(DATA, DIGEST, len(DATA)) is True
+
+
+def test_nothing_is_put_in_a_batch_that_has_ended(store, content):
+    with store.batch() as batch:
+        space = batch.namespace("default")
+    with pytest.raises(Aborted, match="it has ended"):
+        space.content.put(DATA, DIGEST, len(DATA))
+    assert not content.has(DIGEST)
+
+
+def test_a_blob_that_cannot_be_synced_leaves_nothing_in_the_batch(store, content, monkeypatch):
+    monkeypatch.setattr("tranship.store.batch.SYNC_AT_ONCE", 1000)
+    with store.batch() as batch:
+        with failing("sync.file:1:error"), pytest.raises(OSError, match="failpoint"):
+            batch.namespace("default").content.put(DATA, DIGEST, len(DATA))
+        batch.namespace("default").content.put(b"small", Digest.of(b"small"), 5)
+    assert [info.digest for info in content.walk()] == [Digest.of(b"small")]
 
 
 def test_content_in_a_batch_is_held_by_its_lease_when_others_see_it(store):
@@ -434,8 +461,9 @@ def test_a_quota_is_checked_up_front_while_writing_and_at_the_commit(tmp_path):
             lambda: content.writer("announced", total=len(other)),
             lambda: write_in_pieces(content, other),
         ):
-            with pytest.raises(NoSpace):
-                attempt()
+            for _ in range(2):
+                with pytest.raises(NoSpace):
+                    attempt()
         content.delete(DIGEST)
         store.gc()
         content.abort("pieces")

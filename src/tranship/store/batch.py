@@ -8,7 +8,9 @@ blobs brings about (an image, say, is never recorded before its content). Leavin
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from tranship.errors import Aborted
@@ -17,26 +19,26 @@ from tranship.store.namespaces import check_name
 from tranship.store.placing import place, sync_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tranship.model.digest import Digest
     from tranship.store.core import Core
     from tranship.store.placing import Placement
     from tranship.store.views import NamespaceView
 
+# A group is placed when it has so much: a large blob as soon as it is whole, so that a crash costs little of the work.
 GROUP_FILES = 512
-GROUP_BYTES = (
-    64 << 20
-)  # so that a large blob is placed as soon as it is whole, and a crash costs little of the work done
-SYNC_AT_ONCE = (
-    8 << 20
-)  # bytes; a blob of this size goes to the disk while its thread still has it, beside the other threads
+GROUP_BYTES = 64 << 20
+SYNC_AT_ONCE = 8 << 20  # bytes; such a blob goes to the disk from its own thread, beside the others' work
 
 
 class Batch:
     """Made by `Store.batch()`; a context manager. All its methods may be called from several threads."""
 
     def __init__(self, core: Core) -> None:
-        """Nothing in it yet."""
-        self._core = core
+        """Nothing in it yet. Use it as a context manager: that ends it."""
+        # A descriptor of our own: syncfs tells of a write error once to each, and another batch's would not tell us.
+        self._core = replace(core, root_fd=os.open(core.layout.root, os.O_RDONLY | os.O_CLOEXEC))
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._pending: dict[tuple[str, str], Placement] = {}
@@ -55,39 +57,51 @@ class Batch:
 
     def __exit__(self, kind: object, *_: object) -> None:
         """Place what is left and make everything durable; after an error too, so that another attempt finds it."""
-        if kind is None:
-            self.flush()
-            self._core.database.settle()
-            return
-        with contextlib.suppress(Exception):  # the first error is the one to tell of
+        # Of two errors the first is the one to tell of.
+        with contextlib.suppress(Exception) if kind is not None else contextlib.nullcontext(), self._ending():
             self.flush()
             self._core.database.settle()
 
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            os.close(self._core.root_fd)
+            self._broken = self._broken or RuntimeError("it has ended")
+            for placement in self._pending.values():
+                self._drop(placement)
+
+    def _drop(self, placement: Placement) -> None:
+        placement.drop()
+        self._core.space.free(placement.size)
+
     def add(self, placement: Placement) -> None:
-        """Take in a whole file."""
+        """Take in a whole file, and its claim of space; after an error it is gone."""
+        try:
+            if self._core.full and placement.size >= SYNC_AT_ONCE:
+                sync_files(self._core, [placement])
+            while not self._take(placement):
+                self.flush()
+        except BaseException:
+            self._drop(placement)
+            raise
+        if len(self._pending) >= GROUP_FILES or self._bytes >= GROUP_BYTES:
+            self.flush()
+
+    def _take(self, placement: Placement) -> bool:
+        """Add it to the group, unless that has the blob for another lease."""
         key = placement.namespace, placement.digest
-        if self._core.full and placement.size >= SYNC_AT_ONCE:
-            sync_files(self._core, [placement])
         with self._lock:
-            if self._broken is not None:
-                placement.drop()
-                self._core.space.free(placement.size)
             self._check()
             twin = self._pending.get(key)
             if twin is None:
                 self._pending[key] = placement
                 self._bytes += placement.size
-                full = len(self._pending) >= GROUP_FILES or self._bytes >= GROUP_BYTES
             elif twin.lease == placement.lease:
                 twin.labels = {**twin.labels, **placement.labels}
-                placement.drop()
-                self._core.space.free(placement.size)
-                return
-        if twin is not None:  # held by another lease: a record of its own
-            self.flush()
-            self.add(placement)
-        elif full:
-            self.flush()
+                self._drop(placement)
+        return twin is None or twin.lease == placement.lease
 
     def find(self, namespace: str, digest: Digest) -> Placement | None:
         """The blob, if it was put here and others cannot see it yet."""
@@ -120,4 +134,4 @@ class Batch:
 
     def _check(self) -> None:
         if self._broken is not None:
-            raise Aborted(f"earlier content of this batch was lost: {self._broken}") from self._broken
+            raise Aborted(f"nothing more can be put in this batch: {self._broken}") from self._broken

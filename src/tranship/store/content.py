@@ -22,7 +22,7 @@ from tranship.store.writer import Writer
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tranship.store.core import Scope
     from tranship.store.values import IngestStatus
@@ -55,9 +55,7 @@ class Content:
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[ContentInfo]:
         """Every blob of the namespace that one of the filters lets pass, by digest."""
-        from tranship.formats import filters as grammar
-
-        wanted = grammar.parse(filters)
+        passes = _passing(filters)
         last = ""
         while True:
             with self._scope.read() as connection:
@@ -68,7 +66,7 @@ class Content:
                 ).fetchall()
             for row in rows:
                 info = _decode(row)
-                if wanted.matches(grammar.adaptor({"digest": info.digest}, {"labels": info.labels})):
+                if passes is None or passes(info):
                     yield info
             if len(rows) < PAGE:
                 return
@@ -180,9 +178,8 @@ class Content:
         with scope.core.database.write(durable=False) as connection:
             lasting = any(rest.values()) or placing.is_lasting(connection, scope.namespace, lease)
             for digest, labels in rest.items():
-                if placing.may_take(connection, scope.core, scope.namespace, digest) and placing.is_whole(
-                    connection, scope.core.layout, digest
-                ):
+                allowed = placing.may_take(connection, scope.core, scope.namespace, digest)
+                if allowed and placing.is_whole(connection, scope.core.layout, digest):
                     lasting |= placing.add_record(connection, scope.namespace, digest, labels, now())
                     placing.hold(connection, scope.namespace, lease, digest)
                     here.add(digest)
@@ -299,6 +296,15 @@ def _decode(row: tuple[Any, ...]) -> ContentInfo:
         loads(labels),
         moment(verified_at) if verified_at is not None else None,
     )
+
+
+def _passing(filters: Sequence[str]) -> Callable[[ContentInfo], bool] | None:
+    if not any(filters):
+        return None
+    from tranship.formats import filters as grammar
+
+    wanted = grammar.parse(filters)
+    return lambda info: wanted.matches(grammar.adaptor({"digest": info.digest}, {"labels": info.labels}))
 
 
 def _absent(digest: Digest) -> NotFound:

@@ -191,11 +191,9 @@ def remove(connection: sqlite3.Connection, folder: str, namespace: str, ref: str
 
 def remove_folder(folder: str) -> None:
     """Remove the files of an ingest."""
-    for name in ("data", "offset"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{folder}/{name}")
-    with contextlib.suppress(FileNotFoundError, OSError):  # another writer may have begun anew in it
-        os.rmdir(folder)
+    for remove, path in ((os.unlink, f"{folder}/data"), (os.unlink, f"{folder}/offset"), (os.rmdir, folder)):
+        with contextlib.suppress(OSError):  # another writer may have begun anew; what stays without a row is collected
+            remove(path)
 
 
 # ------------------------------------------------------------------------------------------------------- looking at them

@@ -72,7 +72,7 @@ class Placement:
     def drop(self) -> None:
         """Remove the file where it has not got its name."""
         if not self.named:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # it is in our own folder, which is removed as a whole
                 os.unlink(self.path)
 
 

@@ -54,10 +54,14 @@ class Writer:
         self._claimed = 0
         self.offset = self._ingest.offset  # bytes there without a gap
         self.updated_at = moment(now())
-        if self._ingest.ghost and expected is not None:
-            self.offset = os.stat(scope.core.layout.blob(expected)).st_size
-        else:
-            self._claim(max(self.total, self.offset))
+        try:
+            if self._ingest.ghost and expected is not None:
+                self.offset = os.stat(scope.core.layout.blob(expected)).st_size
+            else:
+                self._claim(max(self.total, self.offset))
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
