@@ -186,11 +186,12 @@ def _sweep_orphans(core: Core, grace: timedelta) -> dict[Digest, int]:
                 removed[digest] = found.st_size
     with core.database.read() as connection:
         recorded = {core.layout.ingest(*key) for key in connection.execute("SELECT namespace, ref FROM ingests")}
-    for entry in os.scandir(f"{core.layout.root}/ingest"):
-        if entry.path not in recorded and entry.stat().st_mtime < before:
-            with _unwatched(entry.path) as free:
-                if free:
-                    ingests.remove_folder(entry.path)
+    for folder in (f"{core.layout.root}/ingest/{name}" for name in os.listdir(f"{core.layout.root}/ingest")):
+        with contextlib.suppress(FileNotFoundError):  # its writer has just ended
+            if folder not in recorded and os.stat(folder).st_mtime < before:
+                with _unwatched(folder) as free:
+                    if free:
+                        ingests.remove_folder(folder)
     return removed
 
 
