@@ -177,12 +177,9 @@ def _sweep_orphans(core: Core, grace: timedelta) -> dict[Digest, int]:
     with core.database.read() as connection:
         known = {digest for (digest,) in connection.execute("SELECT digest FROM blobs")}
     for digest in (d for d in blob_names(core) if d not in known):
-        path = core.layout.blob(digest)
-        with core.database.write(durable=False) as connection, contextlib.suppress(FileNotFoundError):
-            found = os.stat(path)
-            row = connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone()
-            if row is None and found.st_mtime < before:
-                os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(core.layout.blob(digest))
+            if found.st_mtime < before and _remove_orphan(core, digest):
                 removed[digest] = found.st_size
     with core.database.read() as connection:
         recorded = {core.layout.ingest(*key) for key in connection.execute("SELECT namespace, ref FROM ingests")}
@@ -193,6 +190,14 @@ def _sweep_orphans(core: Core, grace: timedelta) -> dict[Digest, int]:
                     if free:
                         ingests.remove_folder(folder)
     return removed
+
+
+def _remove_orphan(core: Core, digest: Digest) -> bool:
+    with core.database.write(durable=False) as connection:
+        if connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone():
+            return False
+        os.unlink(core.layout.blob(digest))
+        return True
 
 
 def blob_names(core: Core) -> Iterator[Digest]:
