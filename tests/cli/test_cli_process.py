@@ -1,0 +1,247 @@
+"""A command as a process: signals, closed pipes, terminals, and progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tranship.cli.progress import Lines, Totals
+from tranship.engine.progress import Outcome, Progress, Reporter, Stage
+from tranship.model.descriptor import Descriptor
+from tranship.model.digest import Digest
+
+if TYPE_CHECKING:
+    from support.commands import Commands
+
+TAR_START = b"oci-layout".ljust(100, b"\0")
+
+
+def wait(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, (err + (out or b"")).decode()
+
+
+def stalled_import(stocked: Commands) -> subprocess.Popen[bytes]:
+    """An import that has read the first half of an archive from a pipe, and waits for more."""
+    process = stocked.process("import", "--progress", "json", "-")
+    data = Path("app.tar").read_bytes()
+    assert process.stdin and process.stderr
+    process.stdin.write(data[: len(data) // 2])
+    process.stdin.flush()
+    assert b"started" in process.stderr.readline()
+    time.sleep(0.2)  # it stands in a read by now, most likely; the test is right in any case
+    return process
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_a_transfer_cleanly(stocked, number, code, word):
+    before = stocked("ls").out
+    process = stalled_import(stocked)
+    process.send_signal(number)
+    time.sleep(0.2)
+    assert process.poll() is None  # asked politely, it ends with the next bytes
+    data = Path("app.tar").read_bytes()
+    assert process.stdin
+    process.stdin.write(data[len(data) // 2 :])
+    found, text = wait(process)
+    assert found == code, text
+    assert f"tranship: {word}" in text
+    assert "Traceback" not in text
+    assert stocked("ls").out == before
+    assert [path.name for path in (stocked.root / "run").iterdir()] == ["gate"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_ends_even_a_read_that_never_returns(stocked, number, code):
+    process = stalled_import(stocked)
+    process.send_signal(number)
+    time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait(30) == code
+    wait(process)
+    assert [path.name for path in (stocked.root / "run").iterdir()] == ["gate"]
+
+
+def test_a_read_that_never_returns_is_broken_off_after_a_while(stocked, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    Path("sitecustomize.py").write_text("import tranship.cli.interruption as i\ni.PATIENCE = 0.2\n")
+    process = stalled_import(stocked)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    wait(process)
+
+
+def test_a_command_without_a_transfer_ends_at_once(stocked):
+    os.mkfifo("fifo")
+    process = stocked.process("--debug", "ls", "archive:fifo")  # opening a FIFO waits for its writer
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert wait(process)[0] == 130
+
+
+# --- pipes and terminals ----------------------------------------------------------------------------------------------
+
+
+def test_whoever_stops_reading_gets_no_complaint(stocked):
+    for words in (["content", "ls"], ["export", "app:1"], ["inspect", "app:1"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = stocked.process("-q", *words, stdout=writer)
+        os.close(writer)
+        assert wait(process) == (141, ""), words
+
+
+def test_an_archive_goes_through_a_pipe_into_another_store(stocked, tmp_path):
+    ran = stocked.shell(f"tranship export app:1 | tranship import --root {tmp_path / 'other'} -")
+    assert ran.code == 0, ran.err
+    assert stocked("digest", "--root", tmp_path / "other", "app:1").lines == stocked("digest", "app:1").lines
+
+
+def test_a_failing_export_leaves_a_pipe_without_an_end(stocked):
+    path = max((stocked.root / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    ran = stocked.shell("tranship export app:1 > x.tar")
+    assert ran.code == 7, ran.err
+    assert stocked.failing("ls", "x.tar").code == 7
+
+
+def in_terminal(words: list[str], **settings: object) -> tuple[int, str]:
+    """Run a command whose stdout and stderr are a terminal; gives its code and all that it wrote there."""
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tranship", *words], stdin=child, stdout=child, stderr=child, **settings
+    )
+    os.close(child)
+    text = bytearray()
+
+    def read() -> None:
+        while True:
+            try:
+                data = os.read(parent, 65536)
+            except OSError:  # EIO: the other side is closed
+                return
+            if not data:
+                return
+            text.extend(data)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    code = process.wait(60)
+    thread.join()
+    os.close(parent)
+    return code, text.decode()
+
+
+def test_binary_is_never_written_to_a_terminal_nor_read_from_one(stocked):
+    code, text = in_terminal(["export", "app:1"])
+    assert code == 2
+    assert "would be written to the terminal" in text
+    code, text = in_terminal(["import"])
+    assert code == 2
+    assert "read from the terminal" in text
+    layer = max(stocked("content", "ls", "--json").json["content"], key=lambda row: row["size"])
+    assert in_terminal(["content", "get", layer["digest"]])[0] == 2
+    code, text = in_terminal(["content", "get", *stocked("digest", "app:1").lines])
+    assert code == 0
+    assert '"manifests"' in text
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_on_a_terminal_bars_are_drawn_and_gone_in_the_end(stocked, monkeypatch, colour):
+    monkeypatch.setenv("TERM", "xterm")
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    code, text = in_terminal(["copy", "--progress", "tty", "store:app:1", "oci:out"])
+    assert code == 0
+    assert "━" in text
+    assert text.rstrip().splitlines()[-1].startswith("tranship: 1 image, ")
+    assert ("\x1b[38" in text or "\x1b[3" in text) == colour
+
+
+# --- progress ---------------------------------------------------------------------------------------------------------
+
+
+def test_json_progress_is_an_event_a_line_that_adds_up(stocked):
+    ran = stocked("copy", "--progress", "json", "store:app:1", "oci:out")
+    events = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+    assert {event["v"] for event in events} == {1}
+    assert [event["stage"] for event in events][:2] == ["started", "planned"]
+    assert events[-1]["stage"] == "completed"
+    total = next(event["total"] for event in events if event["stage"] == "planned")
+    done = [event for event in events if event["stage"] == "blob" and "outcome" in event]
+    assert sum(event["progress"] for event in done) == total
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", event["digest"]) and event["mediaType"] for event in done)
+
+
+def test_json_progress_tells_a_failure_and_its_reason(stocked):
+    Path("cut.tar").write_bytes(Path("app.tar").read_bytes()[:5000])
+    ran = stocked.failing("copy", "--progress", "json", "cut.tar", "oci:out")
+    events = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+    assert events[-1]["stage"] == "failed"
+    assert events[-1]["reason"] in ran.err.splitlines()[-1] or "tar ends" in events[-1]["reason"]
+
+
+def event(stage: Stage, **fields: object) -> Progress:
+    return Progress(stage=stage, event=str(fields.pop("event", "x")), **fields)  # type: ignore[arg-type]
+
+
+def test_totals_add_up_what_moves_and_what_was_there():
+    totals = Totals()
+    descriptor = Descriptor(media_type="x", digest=Digest.of(b"x"), size=100)
+    totals.hear(event(Stage.PLANNED, total=300))
+    totals.hear(event(Stage.BLOB, name="a", progress=50, total=100, descriptor=descriptor))
+    totals.hear(event(Stage.BLOB, name="b", progress=100, total=100, outcome=Outcome.PRESENT))
+    assert (totals.moved, totals.here, totals.done) == (50, 100, 150)
+    totals.hear(event(Stage.BLOB, name="a", progress=100, total=100, outcome=Outcome.COPIED))
+    assert (totals.moved, totals.done) == (100, 200)
+    assert str(totals).startswith("66 %, 200 B of 300 B, ")
+    assert totals.left is not None
+
+
+def test_plain_progress_is_a_line_now_and_then(capsys):
+    lines = Lines(every=0)
+    lines.report(event(Stage.STARTED, event="Exporting"))
+    lines.report(event(Stage.HASHING, event="packing", progress=5, total=10))
+    lines.report(event(Stage.PLANNED, total=10))
+    lines.report(event(Stage.NOTICE, event="look\x1b[2J here"))
+    lines.report(event(Stage.COMPLETED, event="Completed"))
+    out = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"tranship: packing: 50 %, 5 B of 10 B, .*/s, .* left", out[1])
+    assert out[-1] == "tranship: look\\x1b[2J here"
+    assert all(line.startswith("tranship: ") for line in out)
+
+
+def test_plain_progress_says_nothing_of_what_is_quick(stocked):
+    ran = stocked("copy", "--progress", "plain", "store:app:1", "oci:out")
+    assert len([line for line in ran.err.splitlines() if "%" in line]) == 0
+
+
+def test_bars_survive_every_kind_of_event(monkeypatch):
+    from tranship.cli.bars import Bars
+
+    descriptor = Descriptor(media_type="x", digest=Digest.of(b"x"), size=100)
+    with Bars() as bars:
+        assert isinstance(bars, Reporter)
+        for stage in Stage:
+            for outcome in (None, *Outcome):
+                for one in (None, descriptor):
+                    bars.report(event(stage, name="n", progress=5, total=10, descriptor=one, outcome=outcome))
