@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,8 +25,9 @@ from tranship.errors import (
     Unavailable,
 )
 from tranship.formats import pages, upload
-from tranship.formats.distribution import expect, read_document
+from tranship.formats.distribution import body_offset, expect, read_document
 from tranship.formats.hosts import Host, default_host
+from tranship.formats.messages import Headers
 from tranship.http.payload import BodyFailed, FilePayload, ReaderPayload
 from tranship.http.retry import Retry
 from tranship.model.secret import Credential, Secret
@@ -76,6 +79,15 @@ def test_connections_are_used_again(registry: RegistryServer) -> None:
             made.send(host, host.repository(NAME).head_blob(BLOB.digest))
             made.send(host, host.repository(NAME).head_manifest("absent"))
     assert registry.connections == 1
+
+
+def test_a_server_that_closes_each_connection_is_fine(registry: RegistryServer) -> None:
+    host, content = plain(registry), os.urandom(200_000)
+    registry.fault("connection-close")
+    with client() as made:
+        assert get(made, host).body == CONTENT
+        made.run(host, upload.upload(host.repository(NAME), layer(content), chunk=50_000), payload(content))
+    assert registry.content(NAME, layer(content).digest) == content
 
 
 def test_an_open_answer_is_a_reader_that_gives_what_has_come(registry: RegistryServer) -> None:
@@ -350,6 +362,54 @@ def test_error_bodies_are_capped_and_never_trouble(registry: RegistryServer, for
         get(made, plain(registry))
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("bomb", [0, 40 << 20])
+def test_an_encoding_that_nobody_asked_for_is_undone_within_the_cap(registry: RegistryServer, bomb: int) -> None:
+    registry.fault("gzip", bomb=bomb)
+    host = plain(registry)
+    request = host.repository(NAME).get_blob(BLOB.digest)
+    with client() as made:
+        if bomb:
+            with pytest.raises(DataLoss, match="more than 1048576 bytes"):
+                made.send(host, request, limit=1 << 20)
+            return
+        assert get(made, host).body == CONTENT
+        with made.open(host, request) as answer:
+            assert body_offset(request, answer.head, 0, BLOB.size) == (0, BLOB.size)
+            answer.as_stored(BLOB.size)
+            assert answer.read(1 << 20) == CONTENT
+
+
+def test_a_body_of_the_right_size_is_taken_as_it_comes_whatever_its_label(registry: RegistryServer) -> None:
+    stored = gzip.compress(CONTENT)
+    digest, host = registry.put_blob(NAME, stored), plain(registry)
+    request = host.repository(NAME).get_blob(digest)
+    with client() as made, made.open(host, request) as answer:
+        answer.head = replace(answer.head, headers=Headers([*answer.head.headers, ("Content-Encoding", "gzip")]))
+        answer.as_stored(len(stored))
+        assert answer.read(1 << 20) == stored
+
+
+def test_an_unknown_or_broken_encoding_is_an_error(registry: RegistryServer) -> None:
+    host = plain(registry)
+    with client() as made:
+        for encoding, kind in (("br", Unavailable), ("gzip", DataLoss)):
+            with (
+                made.open(host, host.repository(NAME).get_blob(BLOB.digest)) as answer,
+                pytest.raises(kind, match="encoded"),
+            ):
+                answer.head = replace(answer.head, headers=Headers([("Content-Encoding", encoding)]))
+                answer.as_stored(1)
+                answer.read(1 << 20)
+
+
+def test_debug_messages_hold_no_signatures(registry: RegistryServer, caplog: pytest.LogCaptureFixture) -> None:
+    registry.fault("redirect", url=f"{registry.elsewhere.url}/v2/{NAME}/blobs/{BLOB.digest}?X-Amz-Signature=hunter2")
+    with client() as made, caplog.at_level("DEBUG"):
+        assert get(made, plain(registry)).body == CONTENT
+    assert caplog.records
+    assert "hunter2" not in caplog.text
 
 
 def test_bytes_behind_an_answer_close_its_connection(registry: RegistryServer) -> None:

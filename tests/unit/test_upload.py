@@ -253,7 +253,20 @@ def test_breaks_without_progress_cost_the_session_and_then_the_upload() -> None:
     registry = FakeRegistry(*(broken("PUT", arrived=0) for _ in range(20)))
     with pytest.raises(Unavailable, match="the connection broke"):
         push(registry)
-    assert registry.made == 2
+    assert registry.made == 4
+
+
+def test_a_registry_that_drops_broken_sessions_gets_the_blob_from_the_start() -> None:
+    def forgets(request: Request, registry: FakeRegistry) -> Response | None:
+        if request.method == "GET" and registry.sessions:
+            registry.sessions.clear()
+            return registry.reply(request, 404, "BLOB_UPLOAD_INVALID")
+        return None
+
+    registry = FakeRegistry(*(broken("PUT", arrived=1000) for _ in range(3)), forgets, forgets, forgets)
+    push(registry)
+    assert registry.blobs[BLOB.digest] == CONTENT
+    assert registry.made == 4
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])

@@ -28,12 +28,12 @@ _LINK = re.compile(r"<([^<>]*+)>([^<>]*+)")
 
 def tags(repository: Repository) -> Flow[list[str]]:
     """All tags of a repository, in the registry's order."""
-    return all_pages(repository.tags(), lambda request, response: _names(request, response, "tags"))
+    return all_pages(repository.tags(), lambda request, response: names(request, response, "tags"))
 
 
 def catalog(repository: Repository) -> Flow[list[str]]:
     """All repositories that the registry lists."""
-    return all_pages(repository.catalog(), lambda request, response: _names(request, response, "repositories"))
+    return all_pages(repository.catalog(), lambda request, response: names(request, response, "repositories"))
 
 
 def all_pages(
@@ -79,7 +79,8 @@ def _next(request: Request, response: Response, seen: set[str]) -> Request | Non
     return replace(request, url=url)
 
 
-def _names(request: Request, response: Response, key: str) -> Iterable[str]:
+def names(request: Request, response: Response, key: str) -> Iterable[str]:
+    """The names on one page of a list, under the `key` of its document ("tags", "repositories")."""
     expect(request, response, 200)
     what = f"{request.object} of registry {registry_name(request)}"
     try:

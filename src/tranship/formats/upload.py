@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})")
 _BROKEN = frozenset({408, 409, 416, 429, 500, 502, 503, 504})  # the session may live on
 _DECLINED = frozenset({400, 401, 403, 404, 405, 501})  # of a mount: no such source, no right to it, no such feature
-_RESTARTS = 1
+_RESTARTS = 1  # after a refusal, which may well come again
+_RESTARTS_BROKEN = (
+    3  # after breaks. docker's registry 2.x drops an upload that breaks in the middle of a request: its state
+)
+# holds the offset that it expects, and the bytes that did arrive contradict it (404 BLOB_UPLOAD_INVALID)
 _STALLS = 1  # breaks in a row without a byte of progress, before the session counts as lost
 SMALLER_CHUNK = 64 << 20  # bytes, where one PUT is too large: proxies and content networks stop at 100 MB and more
 
@@ -123,7 +127,7 @@ class _Upload:
         self.opened = opened
 
     def run(self, session: Session | None, *, fresh: bool) -> Flow[None]:
-        """Send it, with a second session when the first comes to nothing."""
+        """Send it, with another session when one comes to nothing."""
         restarts = 0
         earlier = session is not None and not fresh
         while True:
@@ -138,7 +142,7 @@ class _Upload:
                 if (yield from self._is_there()):  # all went well, and its answer was lost
                     return
                 restarts += 0 if earlier else 1  # that a session of an earlier run has expired costs no attempt
-                if restarts > _RESTARTS:
+                if restarts > (_RESTARTS_BROKEN if restart.cause.retryable else _RESTARTS):
                     raise restart.cause from None
                 session, earlier = None, False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from tranship.errors import DataLoss, Truncated
+from tranship.errors import DataLoss, Truncated, Unavailable, printable
 from tranship.http.failures import as_errors
 from tranship.pump import CHUNK
 
@@ -33,6 +33,7 @@ class Answer:
         self._who = who
         self._doing = doing
         self._throttle = throttle
+        self._decoder: Any = None
         self._on_close: Callable[[], None] | None = None
         self._open = True
 
@@ -49,6 +50,26 @@ class Answer:
 
     def readinto(self, view: memoryview, /) -> int:
         """Fill as much of `view` as has arrived, at least one byte; 0 at the end."""
+        return self._receive(view) if self._decoder is None else self._decode(view)
+
+    def as_stored(self, size: int | None) -> None:
+        """Undo a Content-Encoding that nobody asked for, so that what is read is what the registry stores.
+
+        A body that has the blob's `size` as it comes is left alone: object stores label compressed layers so. Unavailable for
+        an encoding that we do not know. Call it before the first read.
+        """
+        encoding = (self.head.headers.get("content-encoding") or "identity").strip().lower()
+        if encoding == "identity" or not encoding or (size is not None and self.length == size):
+            return
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise Unavailable(
+                f"{self._who} encoded {self._doing} as {printable(encoding)}, though nobody asked for that"
+            )
+        import zlib
+
+        self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either header
+
+    def _receive(self, view: memoryview) -> int:
         view = view[: self._throttle.share(len(view))]
         with as_errors(self._who, self._doing):
             count: int = self._body.readinto(view)
@@ -56,6 +77,26 @@ class Answer:
             raise Truncated(f"{self._who} ended {self._doing} with {self.length} bytes missing")
         self._throttle.take(count)
         return count
+
+    def _decode(self, view: memoryview) -> int:
+        """Decode no more than fits; what is left of the input waits in the decoder."""
+        import zlib
+
+        while not self._decoder.eof and len(view):
+            encoded = self._decoder.unconsumed_tail
+            if not encoded:
+                raw = memoryview(bytearray(_DRAIN))
+                encoded = raw[: self._receive(raw)]
+                if not encoded:
+                    raise Truncated(f"{self._who} ended {self._doing} in the middle of its encoding")
+            try:
+                data = self._decoder.decompress(encoded, len(view))
+            except zlib.error as error:
+                raise DataLoss(f"{self._who} encoded {self._doing} wrongly: {error}") from None
+            if data:
+                view[: len(data)] = data
+                return len(data)
+        return 0
 
     def read(self, limit: int, *, cut: bool = False) -> bytes:
         """The whole body; DataLoss when it has more than `limit` bytes, unless it may be `cut` there."""

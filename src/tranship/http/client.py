@@ -127,6 +127,7 @@ class Client:
         """Send a request and read the whole response; DataLoss for a document of more than `limit` bytes."""
         with self.open(host, request, payload) as answer:
             refused = answer.status >= 400
+            answer.as_stored(None)
             body = answer.read(min(limit, MAX_ERROR) if refused else limit, cut=refused)
             return replace(answer.head, body=body)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import logging
 import socket
 import ssl
 import struct
@@ -37,6 +38,18 @@ if TYPE_CHECKING:
 MAX_HEAD = 64 * 1024  # bytes of a response's status line and headers; http.client caps them at 100 lines of 64 KiB
 _MOMENT = 0.1  # seconds after which a read gives what it has
 _BUFFER = 16 * 1024  # bytes read ahead of the headers
+
+
+class _WithoutQueries(logging.Filter):
+    """Takes the queries out of urllib3's debug messages: object stores keep their signatures there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQueries())
 
 
 class _Source(io.RawIOBase):

@@ -1,0 +1,148 @@
+"""Requests through a proxy, by the proxy's own record."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from support.client import ALICE, client, find
+from tranship.errors import PolicyRefused, Unavailable
+from tranship.formats.hosts import Host
+from tranship.http.proxies import Proxies
+from tranship.http.retry import Retry
+from tranship.testing.registry import TLS, RegistryServer
+from tranship.testing.registry.auth import Basic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ProxyServer:
+    """Sends everything to one port of this machine, whatever host it is asked for, and keeps the heads of requests to it."""
+
+    def __init__(self, port: int, *, refuse: bool = False) -> None:
+        self.heads: list[str] = []
+        self._port = port
+        self._refuse = refuse
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> ProxyServer:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _start(self, work: object, *args: object) -> None:
+        thread = threading.Thread(target=work, args=args)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._start(self._serve, self._listener.accept()[0])
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock, socket.create_connection(("127.0.0.1", self._port)) as onward:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += sock.recv(4096)
+            self.heads.append(head.decode())
+            if self._refuse:
+                sock.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+                return
+            if head.startswith(b"CONNECT "):
+                sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            else:  # "GET http://host:port/path" becomes "GET /path", and the connection ends with its answer
+                line, _, rest = head.partition(b"\r\n")
+                method, url, version = line.split()
+                fields = [field for field in rest.split(b"\r\n") if not field.lower().startswith(b"proxy-")]
+                path = b"/" + url.split(b"/", 3)[3]
+                onward.sendall(b"\r\n".join([b" ".join([method, path, version]), b"Connection: close", *fields]))
+            back = threading.Thread(target=_pour, args=(onward, sock))
+            back.start()
+            _pour(sock, onward)
+            back.join(10)
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[TLS, str]:
+    authority = trustme.CA()
+    authority.issue_cert("reg.test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return TLS(tmp_path / "server.pem", tmp_path / "server.pem"), str(tmp_path / "ca.pem")
+
+
+def proxied(proxy: ProxyServer, login: str = "") -> Proxies:
+    return Proxies.of({"ALL_PROXY": f"http://{login}{proxy.address}"})
+
+
+def test_plain_requests_are_forwarded_and_the_proxys_password_stays_with_it() -> None:
+    with RegistryServer(host_names=("reg.test",), auth=Basic({"alice": "secret"})) as registry:
+        host = Host(registry=f"reg.test:{registry.port}", url=f"http://reg.test:{registry.port}/v2")
+        with ProxyServer(registry.port) as proxy, client(proxies=proxied(proxy, "me:pass@"), find=find(ALICE)) as made:
+            assert made.send(host, host.repository("a/b").head_manifest("1")).status == 404
+        assert registry.count() == 2
+        assert not [exchange for exchange in registry.requests if "Proxy-Authorization" in exchange.headers]
+    assert proxy.heads[0].startswith(f"HEAD http://reg.test:{registry.port}/v2/a/b/manifests/1 ")
+    assert base64.b64encode(b"me:pass").decode() in proxy.heads[0]
+
+
+def test_tls_goes_through_a_tunnel_in_which_the_proxy_sees_nothing(tls: tuple[TLS, str]) -> None:
+    with RegistryServer(host_names=("reg.test",), tls=tls[0], auth=Basic({"alice": "secret"})) as registry:
+        host = Host(registry="reg.test", url=f"https://reg.test:{registry.port}/v2", ca=(tls[1],))
+        with ProxyServer(registry.port) as proxy:
+            with client(proxies=proxied(proxy, "me:pass@"), find=find(ALICE)) as made:
+                assert made.send(host, host.repository("a/b").head_manifest("1")).status == 404
+            with client(proxies=proxied(proxy)) as made, pytest.raises(PolicyRefused, match="not trusted"):
+                distrustful = Host(registry="reg.test", url=host.url)
+                made.send(distrustful, distrustful.repository("a/b").head_manifest("1"))
+        assert not [exchange for exchange in registry.requests if "Proxy-Authorization" in exchange.headers]
+    assert all(head.startswith(f"CONNECT reg.test:{registry.port} ") for head in proxy.heads)
+    assert base64.b64encode(b"me:pass").decode() in proxy.heads[0]
+    assert not [head for head in proxy.heads if "\nauthorization:" in head.lower()]
+
+
+def test_a_proxy_that_refuses_is_named() -> None:
+    with RegistryServer() as registry, ProxyServer(registry.port, refuse=True) as proxy:
+        host = Host(registry="reg.test", url="https://reg.test/v2")
+        with (
+            client(proxies=proxied(proxy), retry=Retry(attempts=1)) as made,
+            pytest.raises(Unavailable, match="the proxy for registry reg"),
+        ):
+            made.send(host, host.repository("a/b").head_manifest("1"))
+
+
+def test_a_proxy_that_is_not_there_is_named() -> None:
+    with RegistryServer() as registry:
+        gone = registry.host
+    host = Host(registry="reg.test", url="http://reg.test/v2")
+    proxies = Proxies.of({"ALL_PROXY": f"http://{gone}"})
+    with (
+        client(proxies=proxies, retry=Retry(attempts=1)) as made,
+        pytest.raises(Unavailable, match="the proxy for registry reg"),
+    ):
+        made.send(host, host.repository("a/b").head_manifest("1"))
