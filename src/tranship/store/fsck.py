@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tranship.errors import TranshipError, printable
-from tranship.model.digest import Digest
+from tranship.model.digest import ALGORITHMS, Digest
 from tranship.store import health
-from tranship.store.gc import blob_names
+from tranship.store.gc import blob_names, is_blob_name
 from tranship.store.mark import load
 
 if TYPE_CHECKING:
@@ -99,10 +99,11 @@ def _blob_problems(
 
 
 def _strays(core: Core, *, repair: bool) -> Iterator[Problem]:
-    named = {core.layout.blob(digest) for digest in blob_names(core)}
-    for folder in os.scandir(f"{core.layout.root}/blobs"):
-        for path in (f"{folder.path}/{name}" for name in os.listdir(folder.path)):
-            if path not in named:
+    for algorithm in ALGORITHMS:
+        folder = f"{core.layout.root}/blobs/{algorithm}"
+        for name in os.listdir(folder):
+            if not is_blob_name(algorithm, name):
+                path = f"{folder}/{name}"
                 if repair:
                     os.rename(path, f"{core.layout.root}/quarantine/stray-{time.time_ns()}")
                 yield Problem("stray", path, f"{printable(path)} is not named by a digest", repaired=repair)

@@ -202,10 +202,15 @@ def _remove_orphan(core: Core, digest: Digest) -> bool:
 
 def blob_names(core: Core) -> Iterator[Digest]:
     """The digests that files are named by, whatever the database says."""
-    for algorithm, digits in ALGORITHMS.items():
+    for algorithm in ALGORITHMS:
         for name in os.listdir(f"{core.layout.root}/blobs/{algorithm}"):
-            if len(name) == digits and not set(name) - set("0123456789abcdef"):
+            if is_blob_name(algorithm, name):
                 yield Digest(f"{algorithm}:{name}")
+
+
+def is_blob_name(algorithm: str, name: str) -> bool:
+    """May a file in `blobs/ALGORITHM` be called so?"""
+    return len(name) == ALGORITHMS.get(algorithm) and not set(name) - set("0123456789abcdef")
 
 
 class Documents:
