@@ -6,6 +6,7 @@ import gzip
 import os
 import random
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -417,6 +418,7 @@ def test_bytes_behind_an_answer_close_its_connection(registry: RegistryServer) -
     registry.fault("bytes-after", times=1)
     with client() as made:
         assert get(made, host).body == CONTENT
+        time.sleep(0.2)  # what comes later than the next request is its answer, as far as anybody can tell
         assert get(made, host).body == CONTENT
         made.send(host, host.repository(NAME).head_blob(BLOB.digest))
     assert registry.requests[1].connection == 2
