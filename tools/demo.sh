@@ -1,26 +1,29 @@
-#!/usr/bin/env bash
-# A tour in a minute, on real files and in a temporary folder: a folder becomes an image, goes into an archive, and comes back whole.
-# Needs tranship on PATH; `make demo` sees to it.
-set -euo pipefail
+#!/bin/sh
+# A minute's tour: a folder of this machine becomes an image, an archive, an image of another store, and is verified there.
+# Usage: tools/demo.sh [FOLDER]; without one, Python's standard library is packed. Everything happens in a temporary folder.
+set -eu
 
+folder=${1:-$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cd "$work"
-content=/usr/share/doc
-test -d $content || content=$(python3 -c 'import json; print(json.__path__[0])')
+export TRANSHIP_ROOT="$work/here"
 
-show() {
-    printf '\n$ %s\n' "$*"
-    "$@"
+run() {
+  printf '\n$ tranship %s\n' "$*"
+  tranship "$@"
 }
 
-show tranship --root here pack $content example.org/docs:1
-show tranship --root here ls
-show tranship --root here export example.org/docs:1 -o docs.tar
-show tranship --root there import docs.tar
-show tranship --root there inspect --tree example.org/docs:1
-show tranship --root there verify
-here=$(tranship --root here digest example.org/docs:1)
-there=$(tranship --root there digest example.org/docs:1)
-test "$here" = "$there"
-printf '\nThe same image in both stores: %s\n' "$here"
+run pack --prefix /data --exclude __pycache__ --exclude site-packages "$folder" demo:1
+run ls
+run inspect --tree demo:1
+run export demo:1 -o "$work/demo.tar"
+run copy store:demo:1 "oci:$work/layout:1"
+run import --root "$work/there" "$work/demo.tar"
+run ls --root "$work/there"
+run verify --root "$work/there"
+run copy "oci:$work/layout:1" --dest-root "$work/there" store:demo:again # nothing moves: all of it is there
+
+before=$(tranship digest -q demo:1)
+after=$(tranship digest -q --root "$work/there" demo:1)
+test "$before" = "$after"
+printf '\nThe same image in both stores: %s\n' "$after"

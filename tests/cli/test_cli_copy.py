@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -32,6 +33,12 @@ def test_options_before_the_command_mean_the_same(stocked):
     assert stocked("-n", "nowhere", "ls", "-q").lines == []
     assert stocked("--namespace=default", "-q", "ls").lines == stocked("ls", "-q").lines
     assert stocked("--root", stocked.root, "content", "ls", "-q").lines
+
+
+def test_options_may_stand_anywhere_among_the_arguments(stocked):
+    stocked("copy", "app.tar", "--json", "store:models:1", "-q", "oci:out")
+    assert len(stocked("ls", "oci:out", "-q", "app:1").lines) == 3
+    assert stocked("--json", "ls", "-q", "--", "app:1").json["images"][0]["name"] == APP
 
 
 def test_exporting_twice_gives_the_same_bytes_to_a_file_and_to_stdout(stocked):
@@ -317,17 +324,22 @@ def test_debug_shows_where_an_error_comes_from_and_verbose_its_notes(stocked):
 
 
 def test_a_bug_is_called_one(stocked, monkeypatch):
-    def broken(*_):
-        raise ZeroDivisionError("oops\x1b")
-
-    monkeypatch.setattr("tranship.cli.commands.ls.run", broken)
+    monkeypatch.setattr("tranship.cli.commands.ls.run", failing(ZeroDivisionError("oops\x1b")))
     ran = stocked.failing("ls")
     assert ran.code == 70
     assert "internal error: ZeroDivisionError: oops\\x1b" in ran.err
     assert "Traceback" not in ran.err
 
 
-def test_an_error_of_the_system_names_its_file(stocked):
-    ran = stocked.failing("export", "app:1", "-o", "absent/x.tar")
-    assert ran.code == 3
-    assert "absent" in ran.err and "No such file" in ran.err
+def test_an_error_of_the_system_names_its_file(stocked, monkeypatch):
+    for number, code in ((errno.ENOENT, 3), (errno.EACCES, 4), (errno.ENOSPC, 11), (errno.EIO, 1)):
+        monkeypatch.setattr("tranship.cli.commands.ls.run", failing(OSError(number, "x", "a\x1bfile")))
+        ran = stocked.failing("ls")
+        assert (ran.code, ran.err) == (code, f"tranship: error: a\\x1bfile: {os.strerror(number)}\n")
+
+
+def failing(error: Exception):
+    def run(*_: object) -> None:
+        raise error
+
+    return run

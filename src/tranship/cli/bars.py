@@ -77,7 +77,9 @@ class Bars(Reporter):
         elif task is not None:
             self._progress.update(task, completed=event.progress)
         elif len(self._blobs) < _MOST and event.descriptor is not None:
-            self._blobs[event.name] = self._progress.add_task(str(event.descriptor), total=event.total)
+            self._blobs[event.name] = self._progress.add_task(
+                str(event.descriptor), total=event.total, completed=event.progress
+            )
         # what was there already is left out: it says nothing of the speed
         totals = self._totals
         self._progress.update(everything, completed=totals.moved, total=totals.total - totals.here)

@@ -57,10 +57,10 @@ def _run(words: Sequence[str], interruption: Interruption) -> int:
     command = catalogue.find(rest[0])
     if command is None:
         raise InvalidArgument(f"there is no command {printable(repr(rest[0]))}", hint=_nearest(rest[0]))
-    from tranship.cli.parsing import module_of, parser_of
+    from tranship.cli.parsing import module_of, parse
 
     try:
-        args: Namespace = parser_of(command).parse_args(_arguments(rest, before))
+        args: Namespace = parse(command, _arguments(rest, before))
     except SystemExit as exit_:  # argparse has printed its help
         return int(exit_.code or 0)
     args.interruption = interruption

@@ -21,6 +21,11 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)
 
+    @property
+    def is_family(self) -> bool:
+        """Has the command words of its own, as `ls` of `tranship content ls`?"""
+        return self._subparsers is not None
+
     def error(self, message: str) -> NoReturn:
         """Refuse the words typed."""
         raise InvalidArgument(printable(message, 400), hint=f"`{self.prog} --help` tells more")
@@ -62,6 +67,14 @@ def family(parser: argparse.ArgumentParser, actions: Sequence[Action]) -> None:
         )
         action.arguments(one)
         one.set_defaults(action=action)
+
+
+def parse(command: Command, words: Sequence[str]) -> argparse.Namespace:
+    """Read the words of a command; options may stand anywhere among its arguments."""
+    parser = parser_of(command)
+    if parser.is_family:
+        return parser.parse_args(words)
+    return parser.parse_intermixed_args(words)
 
 
 def _description(command: Command, module: Any) -> str:
