@@ -12,7 +12,6 @@ from tranship.errors import Unavailable
 from tranship.formats import pages, referrers, upload
 from tranship.formats.distribution import body_offset, claims, expect, read_document
 from tranship.formats.refusals import codes, missing_blobs
-from tranship.http.limits import Timeouts
 from tranship.http.payload import BodyFailed
 from tranship.model import mediatypes, strict_json
 from tranship.model.descriptor import Descriptor
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from support.daemons import DockerRegistry
     from tranship.http.client import Client
 
-PATIENT = Timeouts()
 NAME = "acme/app"
 
 
@@ -57,7 +55,7 @@ def manifest(config: Descriptor, *layers: Descriptor, **fields: object) -> bytes
 
 def test_blobs_go_up_whole_and_in_chunks_and_come_down_from_anywhere(docker_registry: DockerRegistry) -> None:
     host = plain(docker_registry)
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         for seed, options in ((1, {}), (2, {"chunk": 400_000})):
             data = content(seed)
             blob = push(made, docker_registry, data, **options)
@@ -90,7 +88,7 @@ def test_an_upload_that_breaks_is_brought_to_its_end(docker_registry: DockerRegi
     """This registry drops a session that broke in the middle of a request, so it costs a second one."""
     host, data, seen = plain(docker_registry), content(3 if chunk else 7), []
     flow = upload.upload(host.repository(NAME), layer(data), chunk=chunk, opened=seen.append)
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         made.run(host, flow, BreaksOnce(data, 700_000))
         assert there(made, docker_registry, layer(data))
     assert len({session.url.partition("?")[0] for session in seen}) <= 2
@@ -100,20 +98,20 @@ def test_a_session_is_taken_up_by_a_later_client(docker_registry: DockerRegistry
     host, data = plain(docker_registry), content(4)
     seen: list[upload.Session] = []
     flow = upload.upload(host.repository(NAME), layer(data), chunk=600_000, opened=seen.append)
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         request = next(flow)
         for _ in range(2):
             request = flow.send(made.send(host, request, payload(data) if request.span is not None else None))
         flow.close()
     assert seen[-1].offset == 600_000
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         made.run(host, upload.upload(host.repository(NAME), layer(data), session=seen[-1]), payload(data))
         assert there(made, docker_registry, layer(data))
 
 
 def test_an_empty_blob_and_a_lost_session(docker_registry: DockerRegistry) -> None:
     host, data = plain(docker_registry), content(5, 1000)
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         assert there(made, docker_registry, push(made, docker_registry, b""))
         lost = upload.Session(f"{host.url}/{NAME}/blobs/uploads/00000000-0000-4000-8000-000000000000?_state=x")
         made.run(host, upload.upload(host.repository(NAME), layer(data), session=lost), payload(data))
@@ -123,7 +121,7 @@ def test_an_empty_blob_and_a_lost_session(docker_registry: DockerRegistry) -> No
 def test_mounts(docker_registry: DockerRegistry) -> None:
     host, data = plain(docker_registry), content(6, 5000)
     other = host.repository("other/app")
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         blob = push(made, docker_registry, data)
         assert made.run(host, upload.mount(other, blob, NAME)) is True
         assert there(made, docker_registry, blob, "other/app")
@@ -135,7 +133,7 @@ def test_mounts(docker_registry: DockerRegistry) -> None:
 def test_documents_tags_and_deletion(docker_registry: DockerRegistry) -> None:
     host = plain(docker_registry)
     repository = host.repository("docs/app")
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         config = layer(b"{}")
         made.run(host, upload.upload(repository, config), payload(b"{}"))
         raw = manifest(config)
@@ -158,7 +156,7 @@ def test_documents_tags_and_deletion(docker_registry: DockerRegistry) -> None:
 def test_a_manifest_without_its_blobs_names_them(docker_registry: DockerRegistry) -> None:
     host = plain(docker_registry)
     repository = host.repository("docs/missing")
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         raw = manifest(layer(b"absent config"), layer(b"absent layer"))
         response = made.send(host, repository.put_manifest("1", raw, mediatypes.OCI_MANIFEST))
     assert "MANIFEST_BLOB_UNKNOWN" in codes(response)
@@ -168,7 +166,7 @@ def test_a_manifest_without_its_blobs_names_them(docker_registry: DockerRegistry
 def test_referrers_are_kept_under_the_fallback_tag(docker_registry: DockerRegistry) -> None:
     host = plain(docker_registry)
     repository = host.repository("docs/signed")
-    with client(timeouts=PATIENT) as made:
+    with client() as made:
         config = layer(b"{}")
         made.run(host, upload.upload(repository, config), payload(b"{}"))
         image = manifest(config)

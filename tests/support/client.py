@@ -1,4 +1,4 @@
-"""Clients for tests: impatient, and with a clock that does not really sleep."""
+"""Clients for tests, with a clock that does not really sleep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tranship.model.secret import Credential, Secret
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-IMPATIENT = Timeouts(connect=5.0, headers=0.4, commit=0.4, stall=0.4, floor=1024)
+PATIENT = Timeouts(connect=20.0, headers=20.0, commit=20.0, stall=20.0)  # even of a machine that does much else
+IMPATIENT = Timeouts(connect=20.0, headers=0.5, commit=0.5, stall=0.5, floor=1024)  # for peers that hang on purpose
 ALICE = Credential(username="alice", password=Secret("secret"), source="the test")
 
 
@@ -41,12 +42,12 @@ class Sleepless:
 
 @contextlib.contextmanager
 def client(**options: Any) -> Iterator[Client]:
-    """An impatient client; `sleepless` is its clock, `notes` a list for its notes."""
+    """A client; `sleepless` is its clock, `notes` a list for its notes."""
     sleepless = options.pop("sleepless", None) or Sleepless()
     notes = options.pop("notes", None)
     if notes is not None:
         options["note"] = notes.append
-    with Client(**{"timeouts": IMPATIENT, "clock": sleepless.clock, **options}) as made:
+    with Client(**{"timeouts": PATIENT, "clock": sleepless.clock, **options}) as made:
         yield made
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.client import ALICE, Sleepless, client, find, layer, payload, plain
+from support.client import ALICE, IMPATIENT, PATIENT, Sleepless, client, find, layer, payload, plain
 from tranship.errors import (
     DataLoss,
     InvalidArgument,
@@ -262,9 +262,9 @@ def test_a_broken_connection_is_tried_again(registry: RegistryServer, fault: str
 @pytest.mark.parametrize("fault", ["silence", "slow-head", "endless-continue"])
 def test_a_head_that_does_not_end_has_one_deadline(registry: RegistryServer, fault: str) -> None:
     registry.fault(fault, times=1)
-    with client() as made:
+    with client(timeouts=IMPATIENT) as made:
         assert get(made, plain(registry)).body == CONTENT
-    with client(retry=Retry(attempts=2)) as made:
+    with client(timeouts=IMPATIENT, retry=Retry(attempts=2)) as made:
         registry.fault(fault, times=None)
         with pytest.raises((TranshipError,), match=r"registry 127.*after 2 attempts"):
             get(made, plain(registry))
@@ -336,7 +336,7 @@ def test_a_body_that_stalls_or_drips_is_given_up(
     registry: RegistryServer, fault: str, options: dict[str, float]
 ) -> None:
     registry.fault(fault, **options)
-    with client() as made, pytest.raises(TranshipError, match="stopped sending"):
+    with client(timeouts=IMPATIENT) as made, pytest.raises(TranshipError, match="stopped sending"):
         reads(made, plain(registry))
 
 
@@ -555,7 +555,10 @@ def test_uploads_refuse_a_location_that_is_none(registry: RegistryServer, form: 
 def test_an_upload_survives(chunk: int | None, fault: str, options: dict[str, int]) -> None:
     content = os.urandom(2_500_000)
     auth = Token({"alice": "secret"})
-    with RegistryServer(auth=auth) as registry, client(find=find(ALICE)) as made:
+    with (
+        RegistryServer(auth=auth) as registry,
+        client(timeouts=IMPATIENT if fault in ("stall", "silence") else PATIENT, find=find(ALICE)) as made,
+    ):
         host = plain(registry)
         if fault in ("hang-up", "silence", "status", "rate-limit", "expire-tokens"):
             options = {**options, "kind": ("upload.chunk", "upload.finish")}  # type: ignore[dict-item]
