@@ -199,6 +199,7 @@ def test_bare_destinations_never_overwrite(stocked):
         (["copy", "app.tar", "nothing"], 2, "no end to write to"),
         (["copy", "weird://x", "oci:y"], 2, "'weird' is no kind of end"),
         (["copy", "--dest-namespace", "x", "app.tar", "oci:y"], 2, "--dest-namespace means nothing for oci:y"),
+        (["copy", "--no-clobber", "app.tar", "oci:y"], 12, "--no-clobber"),
         (["copy", "app.tar"], 2, "required: DST"),
         (["copy", "--platform", "not a platform", "app.tar", "oci:y"], 2, "invalid platform"),
         (["copy", "--platform", "linux/s390x", "app.tar", "oci:y"], 3, "linux/s390x"),

@@ -316,6 +316,22 @@ def test_a_file_that_grows_or_shrinks_meanwhile_is_an_error_that_names_it(tmp_pa
         transfer(Pack(top), Layout(tmp_path / "out"), reporter=Writes())
 
 
+@pytest.mark.root
+def test_file_capabilities_are_kept_and_other_attributes_are_not(tmp_path):
+    top = tmp_path / "tree"
+    top.mkdir()
+    (top / "ping").write_text("binary")
+    value = bytes.fromhex("0100000200040000000000000000000000000000")
+    try:
+        os.setxattr(top / "ping", "security.capability", value)
+        os.setxattr(top / "ping", "user.comment", b"mine")
+    except (OSError, AttributeError) as error:
+        pytest.skip(f"attributes cannot be set here: {error}")
+    _, _, data = packed(Pack(top), tmp_path / "out")
+    (found,) = TarStream(io.BytesIO(data))
+    assert found.xattrs == {"security.capability": value.decode("utf-8", "surrogateescape")}
+
+
 def test_a_file_that_becomes_a_link_meanwhile_is_not_read(tmp_path):
     top = tmp_path / "tree"
     top.mkdir()

@@ -14,9 +14,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tranship.cli import options
-from tranship.cli.output import refuse_terminal, say
+from tranship.cli.output import refuse_terminal
 from tranship.endpoints import KINDS, kind
-from tranship.errors import InvalidArgument, printable
+from tranship.errors import InvalidArgument, Unsupported, printable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -98,7 +98,7 @@ def split(text: str) -> tuple[str | None, str]:
     if not colon:
         return None, text
     if scheme in KINDS:
-        return scheme, rest
+        return scheme, rest if scheme in MAKERS else rest.removeprefix("//")
     if rest.startswith("//"):
         kind(scheme)  # raises for what nobody has added
         return scheme, rest[2:]
@@ -192,7 +192,7 @@ def _layout(end: End) -> Layout:
     if end.is_source:
         return Layout(path, chosen)
     if getattr(end.args, "no_clobber", False):
-        say(end.args, f"--no-clobber does not keep names of {end} from moving")
+        raise Unsupported(f"names of {end} can move, whatever --no-clobber says", hint="write to another directory")
     return Layout(path, chosen, link=end.take("link", False), durability=end.take("durability", "full"))
 
 

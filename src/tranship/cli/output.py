@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,14 @@ _LONG = 4096  # characters; a name is never cut, only escaped
 
 def say(args: Namespace, text: str) -> None:
     """Tell people something, on stderr, unless they asked for quiet. The caller has escaped what came from outside."""
-    if not args.quiet:
+    if args.quiet:
+        return
+    if args.progress == "json":  # so that every line there is an event
+        from tranship.cli.progress import JsonLines
+        from tranship.engine.progress import Progress, Stage
+
+        JsonLines().report(Progress(stage=Stage.NOTICE, event=text))
+    else:
         print(f"tranship: {text}", file=sys.stderr)
 
 
@@ -119,8 +125,3 @@ def moment(when: datetime) -> str:
 def labels(of: dict[str, str] | Any) -> str:
     """Labels in one column."""
     return ",".join(f"{key}={value}" for key, value in sorted(of.items())) or "-"
-
-
-def colour() -> bool:
-    """May stderr be coloured? (NO_COLOR, https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

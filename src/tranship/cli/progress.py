@@ -1,18 +1,20 @@
 """How a transfer is shown while it runs, always on stderr: bars on a terminal, a line now and then elsewhere, or JSON.
 
 JSON is one event a line. Its fields are those of `tranship.engine.progress.Progress`, with `v` (the version of this schema),
-`time` (seconds since 1970), and the descriptor's `digest`, `mediaType` and `size`; absent fields are left out.
+`time` (seconds since 1970), and the descriptor's `digest`, `mediaType` and `size`; absent fields are left out. What a command
+says besides is a notice among them; only its error at the end is in plain words. NO_COLOR takes the colours off the bars.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tranship.cli.output import colour, duration, safe, size
+from tranship.cli.output import duration, safe, size
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def reporter(args: Namespace) -> Iterator[Reporter]:
     """The reporter that the options and the terminal ask for."""
     how = "none" if args.quiet else args.progress
     if how == "auto":
-        how = "tty" if sys.stderr.isatty() and colour() else "plain"
+        how = "tty" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
     if how == "tty":
         from tranship.cli.bars import Bars
 
