@@ -32,10 +32,11 @@ in `hint`. Text that came from outside is passed through `printable` by whoever 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tranship.model.descriptor import Descriptor
 
@@ -84,6 +85,16 @@ class TranshipError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+@contextlib.contextmanager
+def blamed_on(side: Side) -> Iterator[None]:
+    """Give every TranshipError of the block its side, unless it knows better."""
+    try:
+        yield
+    except TranshipError as error:
+        error.side = error.side or side
+        raise
 
 
 class InvalidArgument(TranshipError):

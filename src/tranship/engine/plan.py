@@ -10,16 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from tranship.errors import Internal, InvalidArgument, NotFound, PolicyRefused, printable
+from tranship.errors import (
+    DigestMismatch,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PolicyRefused,
+    blamed_on,
+    printable,
+)
 from tranship.model import mediatypes, strict_json
 from tranship.model.descriptor import Descriptor, Root
 from tranship.model.digest import Digest
-from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, Manifest, parse
+from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, Manifest, parse, retired
 from tranship.model.platform import Platform
 from tranship.pump import read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tranship.engine.protocols import Source
     from tranship.engine.run import Run
@@ -29,6 +37,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_DESCRIPTORS = 10_000  # below one root, on average; the largest images have some hundreds
+MAX_READ = 64 * 1024 * 1024  # bytes of all documents of a transfer; what is kept of them takes five times the memory
 MAX_CONFIG = 4_194_304  # bytes; as containers/image reads
 DOCUMENTS_KEPT = 16 * 1024 * 1024  # bytes of documents held in memory from planning to writing; others are read again
 
@@ -37,12 +46,14 @@ DOCUMENTS_KEPT = 16 * 1024 * 1024  # bytes of documents held in memory from plan
 class Node:
     """A document of the plan: its edges, those that take part, and its bytes while the budget lasted.
 
-    `document.raw` is empty: the bytes are in `raw`, or are read again when they are written.
+    `document.raw` is empty: the bytes are in `raw`, or are read again when they are written. `whole` says that everything
+    below the document takes part.
     """
 
     document: Document
     selected: tuple[Descriptor, ...]
     raw: bytes | None
+    whole: bool = True
 
     @property
     def descriptor(self) -> Descriptor:
@@ -123,12 +134,14 @@ def make_plan(
     Raises NotFound for what is demanded and absent, PolicyRefused for an index that the destination cannot take partially.
     """
     planner = _Planner(source, selection, run, held)
-    planner.read(roots)
-    referrers = planner.read_referrers(roots) if selection.referrers is not None else []
+    with blamed_on("source"):
+        planner.read(roots)
+        referrers = planner.read_referrers(roots) if selection.referrers is not None else []
+        for root in (*roots, *referrers):
+            planner.settle(root)
     settled: list[Root] = []
     partial: list[Partial] = []
     for root in (*roots, *referrers):
-        planner.settle(root)
         kept, part = planner.fate(root, needs_closure=needs_closure)
         settled.append(kept)
         if part is not None:
@@ -156,54 +169,78 @@ class _Planner:
         self._budget = DOCUMENTS_KEPT
         self._seen = 0  # edges read
         self._most = 0  # edges allowed
+        self._left = MAX_READ
         self._documents: dict[Digest, Document | None] = {}  # None: the source lacks it
         self._raw: dict[Digest, bytes] = {}
         self._nodes: dict[Digest, Node | None] = {}  # None: does not take part
+        self._platforms: dict[Digest, Platform | None] = {}  # of lone manifests, by their configs
 
     # ---------------------------------------------------------------------------------------------------------- reading
 
     def read(self, roots: Sequence[Root]) -> None:
         """Read the documents below the roots, one level at a time, in parallel where the source gains by it."""
-        level = _unique(r.descriptor for r in roots if r.descriptor.is_document)
-        self._most += MAX_DESCRIPTORS * len(roots)
         for root in roots:
-            if not root.descriptor.is_document:
-                raise InvalidArgument(
-                    f"{_called(root)} is a {printable(root.descriptor.media_type)!r}, neither a manifest nor an index"
-                )
+            _check_root(root)
+        self._most += MAX_DESCRIPTORS * len(roots)
+        level = [root.descriptor for root in roots]
         for _ in range(MAX_DEPTH + 1):
-            wanted = [d for d in level if d.digest not in self._documents]
-            if not wanted:
-                return
+            wanted = list({d.digest: d for d in level if d.digest not in self._documents}.values())
+            self._left -= sum(d.size for d in wanted)
+            if self._left < 0 and len(wanted) > 1:  # one alone has a limit of its own
+                raise InvalidArgument(
+                    f"the manifests and indexes of these images have more than {MAX_READ} bytes",
+                    hint="select fewer images at once",
+                )
             found = _map(self._load, wanted, getattr(self._source, "readers", 1))
             self._documents.update(zip((d.digest for d in wanted), found, strict=True))
             self._seen += sum(len(document.children) for document in found if document is not None)
             if self._seen > self._most:
                 raise InvalidArgument(f"the images have more than {self._most} objects below them")
-            level = _unique(
+            for descriptor in level:
+                self._check_same(descriptor)
+            level = [
                 child
                 for document in found
                 if isinstance(document, Index)
-                for child in self._children(document)
+                for child in self._selection.successors(document)
                 if child.is_document
-            )
+            ]
+            if not level:
+                return
         raise InvalidArgument(f"indexes are nested more than {MAX_DEPTH} deep")
 
     def _load(self, descriptor: Descriptor) -> Document | None:
         self._run.check()
-        if descriptor.size > MAX_DOCUMENT:
-            raise InvalidArgument(f"{descriptor} has {descriptor.size} bytes; at most {MAX_DOCUMENT} are read")
-        raw = self._held(descriptor) if self._held is not None else None
-        if raw is None:
+        held = self._held(descriptor) if self._held is not None else None
+        if held is not None:
+            with blamed_on("destination"):
+                document = parse(held, descriptor)
+            raw = held
+        else:
             try:
                 raw = read_all(self._source, descriptor)
             except NotFound:
                 return None
-        document = parse(raw, descriptor)
+            document = parse(raw, descriptor)
         if self._budget >= len(raw):
             self._budget -= len(raw)
             self._raw[descriptor.digest] = raw
         return replace(document, raw=b"")
+
+    def _check_same(self, descriptor: Descriptor) -> None:
+        """Refuse a document that is listed in several places as different things; it was parsed as one of them."""
+        document = self._documents[descriptor.digest]
+        if document is None:
+            return
+        parsed = document.descriptor
+        if parsed.size != descriptor.size:
+            raise DigestMismatch(
+                f"{descriptor} is listed with {descriptor.size} bytes and with {parsed.size}", descriptor=descriptor
+            )
+        if parsed.media_type != descriptor.media_type:
+            raise InvalidArgument(
+                f"{descriptor} is listed as {descriptor.media_type} and as {parsed.media_type}", descriptor=descriptor
+            )
 
     def read_referrers(self, roots: Sequence[Root]) -> list[Root]:
         """Find and read what refers to any manifest that takes part; referrers of referrers too."""
@@ -243,7 +280,8 @@ class _Planner:
         if isinstance(document, Manifest) and self._selection.platforms and root.subject is None:
             self._check_platform(root, document)
         node = self._settle(root.descriptor, demanded=True)
-        if node is None or (isinstance(document, Index) and document.manifests and not node.selected):
+        wanted = node is not None and any(self._selection.matches(child.platform) for child in node.selected)
+        if node is None or (isinstance(document, Index) and document.manifests and not wanted):
             raise NotFound(self._nothing_left(root, document), descriptor=root.descriptor, side="source")
 
     def _settle(self, descriptor: Descriptor, *, demanded: bool) -> Node | None:
@@ -266,7 +304,7 @@ class _Planner:
     def _settle_index(self, index: Index) -> Node:
         demanding = self._selection.filters or self._selection.all_platforms
         selected = []
-        for child in self._children(index):
+        for child in self._selection.successors(index):
             if child.is_document:
                 wanted = demanding and self._selection.matches(child.platform)
                 if self._settle(child, demanded=wanted) is not None:
@@ -275,7 +313,9 @@ class _Planner:
                 selected.append(child)
             elif demanding and not self._selection.skip_missing:
                 raise NotFound(f"{child} of {index.descriptor} is not there", descriptor=child, side="source")
-        return Node(index, tuple(selected), self._raw.get(index.descriptor.digest))
+        nodes = (self._nodes.get(child.digest) for child in selected if child.is_document)
+        whole = len(selected) == len(index.manifests) and all(node is not None and node.whole for node in nodes)
+        return Node(index, tuple(selected), self._raw.get(index.descriptor.digest), whole)
 
     def _settle_manifest(self, manifest: Manifest, *, demanded: bool) -> Node | None:
         selected = []
@@ -290,9 +330,6 @@ class _Planner:
                 raise NotFound(f"{child} of {manifest.descriptor} is not there", descriptor=child, side="source")
         return Node(manifest, tuple(selected), self._raw.get(manifest.descriptor.digest))
 
-    def _children(self, index: Index) -> Sequence[Descriptor]:
-        return index.manifests if self._selection.all_metadata else self._selection.successors(index)
-
     def _leaves(self, manifest: Manifest) -> Sequence[Descriptor]:
         leaves = self._selection.leaves(manifest)
         if self._selection.all_metadata and not self._selection.matches(manifest.descriptor.platform):
@@ -301,20 +338,23 @@ class _Planner:
 
     def _check_platform(self, root: Root, manifest: Manifest) -> None:
         """A lone manifest says its platform in its config, which is read for it."""
-        platform = root.descriptor.platform
-        config = manifest.config
-        if platform is None and config is not None and config.media_type in mediatypes.CONFIGS:
-            if config.size > MAX_CONFIG:
-                raise InvalidArgument(f"{config} has {config.size} bytes; at most {MAX_CONFIG} are read")
-            value = strict_json.loads(read_all(self._source, config), str(config))
-            platform = Platform.from_json(value, str(config))
+        platform = root.descriptor.platform or self._platform_of(manifest)
         if not self._selection.matches(platform):
+            found = printable(str(platform))
             raise NotFound(
-                f"{_called(root)} is an image for {platform}, and {self._wish()} was asked for",
+                f"{_called(root)} is an image for {found}, and {self._wish()} was asked for",
                 descriptor=root.descriptor,
-                side="source",
-                hint=f"select --platform {platform}, or none",
+                hint=f"select --platform {found}, or none",
             )
+
+    def _platform_of(self, manifest: Manifest) -> Platform | None:
+        config = manifest.config
+        if config is None or config.media_type not in mediatypes.CONFIGS:
+            return None
+        if config.digest not in self._platforms:
+            value = strict_json.loads(read_all(self._source, config, MAX_CONFIG), str(config))
+            self._platforms[config.digest] = Platform.from_json(value, str(config))
+        return self._platforms[config.digest]
 
     def _nothing_left(self, root: Root, document: Document) -> str:
         offered = sorted({str(d.platform) for d in document.children if d.platform is not None})
@@ -344,9 +384,10 @@ class _Planner:
                     f"the index of {_called(root)} cannot become a single manifest: {count} of them take part",
                     hint="select one with --platform",
                 )
-            self._run.notice(f"{_called(root)}: the manifest of {node.selected[0].platform} takes the index's place")
+            platform = printable(str(node.selected[0].platform))
+            self._run.notice(f"{_called(root)}: the manifest of {platform} takes the index's place")
             return self._single(root, node.selected[0]), None
-        if self._is_whole(node):
+        if node.whole:
             return root, None
         if wish == "rewrite":
             rewritten = self._rewritten(root, node, document)
@@ -354,26 +395,24 @@ class _Planner:
                 f"{_called(root)}: a new index of {count} of {node.children} platforms has digest {rewritten.descriptor.digest}"
             )
             return rewritten, None
-        if needs_closure:
+        if needs_closure and wish != "keep":
             raise PolicyRefused(
                 f"{count} of {node.children} platforms of {_called(root)} take part, and a registry refuses an index "
                 f"with absent children",
                 hint="--index rewrite makes an index of those, --index single takes one, --all-platforms demands all",
+                side="destination",
             )
         return root, Partial(root, count, node.children)
-
-    def _is_whole(self, node: Node) -> bool:
-        if len(node.selected) < node.children:
-            return False
-        below = (self._nodes.get(d.digest) for d in node.selected if d.is_index)
-        return all(n is not None and self._is_whole(n) for n in below)
 
     def _single(self, root: Root, manifest: Descriptor) -> Root:
         kept = {**root.descriptor.annotations, **manifest.annotations}
         return replace(root, descriptor=replace(manifest, annotations=kept))
 
     def _rewritten(self, root: Root, node: Node, index: Index) -> Root:
-        raw = node.raw if node.raw is not None else read_all(self._source, index.descriptor)
+        raw = node.raw
+        if raw is None:
+            raw = read_all(self._source, index.descriptor)
+            parse(raw, index.descriptor)  # once more: a source may have changed since
         value = strict_json.loads(raw, str(index.descriptor))
         value["manifests"] = [d.to_json() for d in node.selected]
         fresh = strict_json.dumps(value)
@@ -403,7 +442,7 @@ class _Planner:
             height = 0
             for child in node.selected:
                 parents.setdefault(child.digest, digest)
-                if child.is_document:
+                if child.is_document and isinstance(node.document, Index):  # below a manifest everything is a blob
                     height = max(height, visit(child.digest) + 1)
                 else:
                     known = blobs.setdefault(child.digest, child)
@@ -417,6 +456,12 @@ class _Planner:
 
         for root in roots:
             visit(root.descriptor.digest)
+        for digest in nodes.keys() & blobs.keys():
+            raise InvalidArgument(
+                f"{nodes[digest].descriptor} is listed as an image, and among the layers of another one",
+                descriptor=blobs[digest],
+                side="source",
+            )
         waves: list[list[Descriptor]] = [[] for _ in range(max(heights.values(), default=-1) + 1)]
         for digest, height in heights.items():
             waves[height].append(nodes[digest].descriptor)
@@ -424,8 +469,15 @@ class _Planner:
         return nodes, tuple(map(tuple, waves)), tuple(largest_first), parents
 
 
-def read_all(source: Source, descriptor: Descriptor) -> bytes:
-    """Read a small blob into memory; the caller has bounded its size, and checks its digest where that matters."""
+def read_all(source: Source, descriptor: Descriptor, limit: int = MAX_DOCUMENT) -> bytes:
+    """Read a small blob into memory; InvalidArgument when it says to be larger than `limit` bytes.
+
+    Its digest is for the caller to check, where that matters.
+    """
+    if descriptor.size > limit:
+        raise InvalidArgument(
+            f"{descriptor} has {descriptor.size} bytes; at most {limit} are read", descriptor=descriptor
+        )
     data = bytearray(descriptor.size)
     with source.blob(descriptor).open() as reader:
         count = read_exactly(reader, memoryview(data))
@@ -436,8 +488,12 @@ def _called(root: Root) -> str:
     return printable(root.name) if root.name else root.descriptor.digest.short
 
 
-def _unique(descriptors: Iterable[Descriptor]) -> list[Descriptor]:
-    return list({d.digest: d for d in descriptors}.values())
+def _check_root(root: Root) -> None:
+    media_type = root.descriptor.media_type
+    if media_type in mediatypes.DOCKER_SCHEMA1:
+        raise retired(_called(root))
+    if not root.descriptor.is_document:
+        raise InvalidArgument(f"{_called(root)} is a {printable(repr(media_type))}, neither a manifest nor an index")
 
 
 def _map(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tranship.engine.plan import Plan
     from tranship.model.descriptor import Descriptor
 
 
@@ -63,10 +64,13 @@ class Progress:
 
 
 class Reporter:
-    """Hears the events of a transfer. Subclass it and override `report`; the base hears nothing.
+    """Hears the events of a transfer. Subclass it and override `report`, and `planned` perhaps; the base hears nothing.
 
     Calls come from several threads, one at a time. An exception raised here ends the transfer as a failure.
     """
+
+    def planned(self, plan: Plan) -> None:
+        """Take notice of everything that will move, once, before the PLANNED event."""
 
     def report(self, event: Progress) -> None:
         """Take notice of one event. Return soon: the transfer waits."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tranship.engine.plan import Plan
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
 
@@ -148,6 +149,12 @@ class Run:
         with self._lock:
             self._reporter.report(event)
 
+    def planned(self, plan: Plan) -> None:
+        """Pass the plan to the reporter: from here on the totals hold."""
+        with self._lock:
+            self._reporter.planned(plan)
+        self.report(Progress(stage=Stage.PLANNED, event="planned", total=plan.bytes))
+
     def notice(self, text: str) -> None:
         """Say something that the user should hear even without a progress bar."""
         self.report(Progress(stage=Stage.NOTICE, event=text))
@@ -178,7 +185,8 @@ class Run:
             reason = error.message if isinstance(error, TranshipError) else f"{type(error).__name__}: {error}"
             self._end(Stage.FAILED, f"Failed {word}", between, reason)
             raise
-        self._end(Stage.COMPLETED, f"Completed {word}", between, None)
+        self.report(Progress(stage=Stage.COMPLETED, event=f"Completed {word}", name=between))
 
-    def _end(self, stage: Stage, event: str, between: str, reason: str | None) -> None:
-        self.report(Progress(stage=stage, event=event, name=between, reason=reason))
+    def _end(self, stage: Stage, event: str, between: str, reason: str) -> None:
+        with contextlib.suppress(Exception):  # a reporter that cannot hear it must not hide what went wrong
+            self.report(Progress(stage=stage, event=event, name=between, reason=reason))

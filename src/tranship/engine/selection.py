@@ -28,7 +28,8 @@ class Selection:
     all_platforms           demand every platform that an index names; an absent one is an error
     matcher                 in place of `platforms`: a ranking of its own (containerd's defaults need one)
     index                   what becomes of an index of which not every child takes part: keep it as it is, make the single
-                            selected manifest the root, or rewrite it (its digest changes). None: what the destination needs
+                            selected manifest the root, or rewrite it (its digest changes). None: what the destination needs.
+                            A registry is offered an incomplete index only where "keep" says so, and decides for itself
     skip_non_distributable  leave out layers that may not be redistributed; manifests still list them
     referrers               take signatures, SBOMs and other referrers along: "" any, or one artifact type; None: leave them
     skip_missing            leave out what the source lacks instead of refusing
@@ -60,15 +61,15 @@ class Selection:
         return self.matcher is not None
 
     def successors(self, index: Index) -> Sequence[Descriptor]:
-        """The children of an index that take part, in the document's order.
+        """The children of an index that take part, in the document's order; or of which only the metadata do.
 
         A child of which no platform is known takes part, as in containerd: it may be an index of its own.
         """
-        chosen = [d for d in index.manifests if self.matches(d.platform)]
+        chosen = [d for d in index.manifests if self.all_metadata or self.matches(d.platform)]
         if self.manifest_limit and len(chosen) > self.manifest_limit:
             ranking = self.matcher or everything()
-            best = sorted(chosen, key=lambda d: ranking.rank(d.platform))[: self.manifest_limit]
-            chosen = [d for d in chosen if d in best]
+            best = sorted(range(len(chosen)), key=lambda n: ranking.rank(chosen[n].platform))[: self.manifest_limit]
+            chosen = [chosen[n] for n in sorted(best)]
         return chosen
 
     def matches(self, platform: Platform | None) -> bool:

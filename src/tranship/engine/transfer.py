@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from tranship.engine.protocols import (
 from tranship.engine.routes import ROUTES, note_origin
 from tranship.engine.run import CancelToken, Limits, Run, Verification
 from tranship.engine.selection import Selection
-from tranship.errors import Cancelled, MissingContent, TranshipError
+from tranship.errors import Cancelled, MissingContent, NotFound, TranshipError, blamed_on
 from tranship.model.platform import default_strict
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from tranship.engine.protocols import Blob, Destination, Readable, Source, Writable
     from tranship.model.descriptor import Descriptor, Root
+    from tranship.model.digest import Digest
     from tranship.pump import Reader
 
     MoveOne = Callable[[Descriptor], "tuple[Descriptor, Outcome]"]
@@ -85,7 +87,8 @@ def transfer(
     Leaves first, documents after, children before parents, names last: nothing ever refers to what is not there. What an
     interrupted transfer has moved stays at the destination unreferenced, and the next run finds it present.
 
-    Raises a TranshipError: NotFound (which object, at which end), DigestMismatch, Truncated, NoSpace, Cancelled, …
+    Raises a TranshipError: NotFound (which object, at which end), DigestMismatch, Truncated, NoSpace, Cancelled, …; or the
+    OSError by which a file or a pipe that is no object of a transfer failed (BrokenPipeError, PermissionError, …).
     """
     started = time.monotonic()
     run = Run(
@@ -96,18 +99,16 @@ def transfer(
         verification=verification,
         cancel=cancel,
     )
-    with (
-        run.reporting(f"{source} → {destination}"),
-        destination.open_destination(run) as dst,
-        _opened_source(source, dst, run) as src,
-    ):
-        todo = _plan(src, dst, selection or Selection(), run)
-        run.report(Progress(stage=Stage.PLANNED, event="planned", total=todo.bytes))
-        dst.prepare(todo)
+    with run.reporting(f"{source} → {destination}"), _opened(source, destination, run) as (src, dst):
+        todo = _plan(src, dst, selection or Selection(), run, f"{source}")
+        run.planned(todo)
+        with blamed_on("destination"):
+            dst.prepare(todo)
         mover = _Mover(todo, src, dst, run)
         outcomes = mover.move()
         run.check()
-        roots = tuple(mover.recovering(lambda: dst.publish(todo.roots))) + todo.complete
+        with blamed_on("destination"):
+            roots = tuple(mover.recovering(lambda: dst.publish(todo.roots))) + todo.complete
         for root in roots:
             run.report(
                 Progress(
@@ -130,26 +131,38 @@ def plan(
 ) -> Plan:
     """What `transfer` would do, with what the destination holds already; nothing is written."""
     run = Run(source=source.kind, destination=destination.kind, reporter=reporter, limits=limits, dry=True)
-    with destination.open_destination(run) as dst, _opened_source(source, dst, run) as src:
-        todo = _plan(src, dst, selection or Selection(), run)
+    with _opened(source, destination, run) as (src, dst):
+        todo = _plan(src, dst, selection or Selection(), run, f"{source}")
         everything = (*todo.documents, *todo.blobs)
         return replace(todo, present=frozenset(d.digest for d in everything if dst.has(d)))
 
 
-def _opened_source(source: Readable, dst: Destination, run: Run) -> AbstractContextManager[Source]:
-    if isinstance(dst, HasScratch):
-        run.scratch_folder = dst.scratch()
-    return source.open_source(run)
+@contextlib.contextmanager
+def _opened(source: Readable, destination: Writable, run: Run) -> Iterator[tuple[Source, Destination]]:
+    """Both ends. The destination comes first: it lends its scratch, and still hears of what fails when the source closes."""
+    with contextlib.ExitStack() as stack:
+        with blamed_on("destination"):
+            dst = stack.enter_context(destination.open_destination(run))
+            if isinstance(dst, HasScratch):
+                run.scratch_folder = dst.scratch()
+        with blamed_on("source"):
+            src = stack.enter_context(source.open_source(run))
+        yield src, dst
 
 
-def _plan(src: Source, dst: Destination, selection: Selection, run: Run) -> Plan:
-    roots = src.roots()
+def _plan(src: Source, dst: Destination, selection: Selection, run: Run, source: str) -> Plan:
+    with blamed_on("source"):
+        roots = src.roots()
+        if not roots:
+            raise NotFound(f"there is no image in {source}")
     if isinstance(dst, SingleImages) and dst.single_images:
         selection = replace(selection, index="single", matcher=selection.matcher or default_strict(), manifest_limit=1)
     complete: list[Root] = []
+    rest = list(roots)
     if isinstance(dst, PromisesClosure) and selection.referrers is None and not selection.index:
-        complete = [root for root in roots if dst.has_closure(root)]
-    rest = [root for root in roots if root not in complete] if complete else roots
+        rest = []
+        for root in roots:
+            (complete if dst.has_closure(root) else rest).append(root)
     return make_plan(
         rest,
         src,
@@ -169,6 +182,10 @@ class _Mover:
         self._src = src
         self._dst = dst
         self._run = run
+        self._names: dict[Digest, list[str]] = {}  # of the roots
+        for root in plan.roots:
+            if root.name:
+                self._names.setdefault(root.descriptor.digest, []).append(root.name)
 
     def move(self) -> list[tuple[Descriptor, Outcome]]:
         """Leaves in parallel, then the documents wave by wave; or one after another where the destination is a pipe."""
@@ -209,7 +226,7 @@ class _Mover:
         meter = self._run.meter(descriptor, self._parents(descriptor))
         try:
             outcome = self.recovering(lambda: self._try_routes(blob))
-            note_origin(blob, self._dst)
+            note_origin(self._src.blob(descriptor), self._dst)
         except TranshipError as error:
             if not isinstance(error, Cancelled):
                 error.add_note(f"while moving {descriptor} ({meter.done} of {descriptor.size} bytes)")
@@ -237,7 +254,7 @@ class _Mover:
         parent = self._plan.parents.get(descriptor.digest)
         if parent is not None:
             return (key(self._plan.nodes[parent].descriptor),)
-        return tuple(r.name for r in self._plan.roots if r.descriptor.digest == descriptor.digest and r.name)
+        return tuple(self._names.get(descriptor.digest, ()))
 
 
 class MemoryBlob:
@@ -283,13 +300,15 @@ def _in_parallel(
                 failures.append(error)
                 run.give_up()
 
-    threads = [threading.Thread(target=work, name=f"tranship-{n}", daemon=True) for n in range(workers)]
-    for thread in threads:
-        thread.start()
+    threads: list[threading.Thread] = []
     try:
+        for n in range(workers):
+            thread = threading.Thread(target=work, name=f"tranship-{n}", daemon=True)
+            thread.start()
+            threads.append(thread)
         for thread in threads:
             thread.join()
-    except BaseException:
+    except BaseException:  # Ctrl-C, or no thread to be had: what the workers use is about to be closed
         run.give_up()
         for thread in threads:
             thread.join()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from tranship.errors import DigestMismatch, Truncated
+from tranship.errors import DataLoss, DigestMismatch, Truncated
 from tranship.model.digest import Digest
 
 if TYPE_CHECKING:
@@ -92,9 +92,22 @@ def check_digest(descriptor: Descriptor, actual: Digest) -> None:
             f"{descriptor} is corrupt: expected digest {descriptor.digest}, found {actual}",
             descriptor=descriptor,
             actual=actual,
+            side="source",
+        )
+
+
+def check_size(descriptor: Descriptor, found: int, where: str) -> None:
+    """Raise DataLoss unless a file that is there for the descriptor is as long as it says."""
+    if found != descriptor.size:
+        raise DataLoss(
+            f"{descriptor} has {found} bytes in {where}, its descriptor says {descriptor.size}",
+            descriptor=descriptor,
+            side="source",
         )
 
 
 def truncated(descriptor: Descriptor, count: int) -> Truncated:
     """The error for content that ends before its declared size."""
-    return Truncated(f"{descriptor} ends after {count} of {descriptor.size} bytes", descriptor=descriptor, count=count)
+    return Truncated(
+        f"{descriptor} ends after {count} of {descriptor.size} bytes", descriptor=descriptor, count=count, side="source"
+    )

@@ -97,6 +97,14 @@ def describe(raw: bytes, media_type: str | None = None, algorithm: str = "sha256
     return Descriptor(media_type=found, digest=Digest.of(raw, algorithm), size=len(raw))
 
 
+def retired(what: str) -> Unsupported:
+    """The error for a manifest of Docker's schema 1."""
+    return Unsupported(
+        f"{what} is a Docker schema 1 manifest, a format retired in 2017",
+        hint="pull it with an old docker and push it again, then copy that",
+    )
+
+
 def detect(value: Any) -> str:
     """The media type of a decoded document: what it says, or what its fields mean."""
     if isinstance(value, dict):
@@ -119,14 +127,11 @@ def _loads(raw: bytes, what: str) -> Any:
 def _read(raw: bytes, value: Any, descriptor: Descriptor, what: str) -> Document:
     value = strict_json.fields(value, _KNOWN_KEYS, what)
     if value.get("schemaVersion") == 1 or "fsLayers" in value or descriptor.media_type in mediatypes.DOCKER_SCHEMA1:
-        raise Unsupported(
-            f"{what} is a Docker schema 1 manifest, a format retired in 2017",
-            hint="pull it with an old docker and push it again, then copy that",
-        )
+        raise retired(what)
     said = value.get("mediaType")
     if said not in (None, "", descriptor.media_type):
         raise InvalidArgument(
-            f"{what}: it says mediaType {printable(repr(said))}, its descriptor says {descriptor.media_type!r}"
+            f"{what}: it says mediaType {printable(repr(said))}, its descriptor says {printable(descriptor.media_type)!r}"
         )
     if value.get("manifests") is not None and (value.get("layers") is not None or value.get("config") is not None):
         raise InvalidArgument(f"{what} can be read as a manifest and as an index; such a document is refused")
