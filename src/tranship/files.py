@@ -33,7 +33,7 @@ def open_regular(path: str, *, dir_fd: int | None = None, follow: bool = False) 
     flags = _READ_FLAGS & ~getattr(os, "O_NOFOLLOW", 0) if follow else _READ_FLAGS
     try:
         fd = os.open(path, flags, dir_fd=dir_fd)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"no such file: {printable(path)}") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
@@ -61,8 +61,12 @@ def replacing(path: str, *, durability: Durability = "full", mode: int = 0o666) 
     The new file stands beside the old one under a hidden name until then. An existing file's permissions are kept.
     """
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(6)}.part")
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    short = os.fsdecode(os.fsencode(name)[:200])  # 255 bytes is what a name may have
+    temporary = os.path.join(folder, f".{short}.{secrets.token_hex(6)}.part")
+    try:
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"there is no directory {printable(folder)}") from None
     try:
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -133,17 +137,17 @@ def free_bytes(path: str) -> int:
 
 @contextlib.contextmanager
 def no_space_as_error(path: str) -> Iterator[None]:
-    """Turn ENOSPC and EDQUOT within the block into NoSpace that names `path` and what is free."""
+    """Turn ENOSPC, EDQUOT and EFBIG within the block into NoSpace that names `path` and what is free."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         free = None
         with contextlib.suppress(OSError):
             free = free_bytes(path if os.path.isdir(path) else os.path.dirname(path) or ".")
         raise NoSpace(
-            f"no space left on the device of {printable(path)} ({free if free is not None else '?'} bytes free)",
+            f"{printable(path)}: {os.strerror(error.errno).lower()} ({free if free is not None else '?'} bytes free)",
             path=path,
             free=free,
         ) from error

@@ -25,11 +25,15 @@ def choose(roots: Sequence[Root], names: Sequence[str], where: str) -> Sequence[
     """The roots that `names` pick, in the order of `names`; all of them when there are none.
 
     A name picks exactly, by the tag alone (`v1`), by digest (`sha256:…`), as docker would complete it, or by a glob.
-    Raises NotFound with what comes close, InvalidArgument for a tag that two different images carry.
+    Raises NotFound with what comes close, InvalidArgument for a name or tag that two different images carry. `where` is the
+    place, safe to print.
     """
     if not names:
         return roots
-    by_name: dict[str, Root] = {root.name: root for root in roots if root.name}
+    by_name: dict[str, list[Root]] = {}
+    for root in roots:
+        if root.name:
+            by_name.setdefault(root.name, []).append(root)
     chosen: dict[tuple[str | None, str], Root] = {}
     for name in names:
         for root in _pick(roots, by_name, name, where):
@@ -37,20 +41,29 @@ def choose(roots: Sequence[Root], names: Sequence[str], where: str) -> Sequence[
     return list(chosen.values())
 
 
-def _pick(roots: Sequence[Root], by_name: dict[str, Root], name: str, where: str) -> list[Root]:
+def _pick(roots: Sequence[Root], by_name: dict[str, list[Root]], name: str, where: str) -> list[Root]:
     if name in by_name:
-        return [by_name[name]]
+        return [_one(by_name[name], name, where)]
     tagged = [r for r in roots if r.descriptor.annotations.get(naming.REF_NAME) == name]
-    if len({r.descriptor.digest for r in tagged}) > 1:
-        called = ", ".join(printable(r.name or r.descriptor.digest) for r in tagged[:5])
-        raise InvalidArgument(f"{printable(name)} is not one image in {printable(where)}: {called}")
     if tagged:
-        return tagged[:1]
+        return [_one(tagged, name, where)]
     digest = name.removeprefix("@")
     same = [r for r in roots if r.descriptor.digest == digest]
     if same:
         return [replace(same[0], name=None)]
     try:
-        return [by_name[found.name] for found in naming.select(by_name, [name])]
+        return [_one(by_name[found.name], found.name, where) for found in naming.select(by_name, [name])]
     except NotFound as error:
-        raise NotFound(f"{error.message} in {printable(where)}", hint=error.hint, side="source") from None
+        raise NotFound(f"{error.message} in {where}", hint=error.hint) from None
+
+
+def _one(roots: Sequence[Root], name: str, where: str) -> Root:
+    """The image that these roots of one name are. InvalidArgument when they are several: readers would differ on which."""
+    digests = list(dict.fromkeys(root.descriptor.digest for root in roots))
+    if len(digests) > 1:
+        called = ", ".join(printable(r.name or r.descriptor.digest) for r in roots[:5])
+        raise InvalidArgument(
+            f"{printable(name)} is not one image in {where}: {called}",
+            hint=f"choose by digest: {' or '.join(digests[:2])}",
+        )
+    return roots[0]

@@ -9,12 +9,26 @@ from typing import TYPE_CHECKING
 
 from tranship import pump
 from tranship.engine.protocols import FileSpan
-from tranship.errors import InvalidArgument, Truncated, printable
+from tranship.errors import InvalidArgument, TranshipError, Truncated, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tranship.model.descriptor import Descriptor
+
+
+@contextlib.contextmanager
+def about(where: str) -> Iterator[None]:
+    """Let every error of the block begin with the place that it speaks of, which the formats do not know.
+
+    `where` is safe to print.
+    """
+    try:
+        yield
+    except TranshipError as error:
+        if where not in error.message:
+            error.message = f"{where}: {error.message}"
+        raise
 
 
 class SpanReader:

@@ -1,7 +1,8 @@
 """OCI layout directories: several images, read and written in place, safe for two writers.
 
 A layout is anybody's: whatever stands in it is hashed before it gets a name elsewhere, and a blob that is there already is
-hashed before it counts as present (unless the run trusts). Files are opened without following links and only when regular.
+hashed before it counts as present (unless the run trusts). Files are opened without following links and only when regular;
+what is written stays below the directory, whatever links somebody has put there.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tranship import files
 from tranship.endpoints.choosing import choose, patterns
-from tranship.endpoints.files import FileBlob, read_small, whole_file
+from tranship.endpoints.files import FileBlob, about, read_small, whole_file
+from tranship.endpoints.referrers import Referrers
 from tranship.engine import spans
+from tranship.engine.verify import check_size
 from tranship.errors import InvalidArgument, NotFound, TranshipError, printable
 from tranship.formats import layout
 from tranship.model import naming
@@ -28,10 +32,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tranship.engine.plan import Plan
-    from tranship.engine.protocols import Blob, FileSpan, Source
+    from tranship.engine.protocols import Blob, FileSpan
     from tranship.engine.run import Run
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
+
+_SCRATCH = ".tranship-"  # begins the names of writers' scratch folders, which their writers hold locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +60,16 @@ class Layout:
     kind: ClassVar[str] = "layout"
 
     def __str__(self) -> str:
-        return ":".join(("oci", os.fspath(self.path), *patterns(self.names)))
+        return ":".join(map(printable, ("oci", os.fspath(self.path), *patterns(self.names))))
 
     @contextlib.contextmanager
     def open_source(self, run: Run) -> Iterator[LayoutSource]:
         """Open for reading. NotFound when it is not there, InvalidArgument when it is no layout."""
         del run
-        path = os.fspath(self.path)
-        with _directory(path) as folder:
-            yield LayoutSource(path, folder, choose(_read_roots(path, folder), patterns(self.names), str(self)))
+        with _directory(os.fspath(self.path)) as folder:
+            with about(str(self)):
+                roots = layout.parse_index(_read_index(folder))
+            yield LayoutSource(str(self), folder, roots, choose(roots, patterns(self.names), str(self)))
 
     @contextlib.contextmanager
     def open_destination(self, run: Run) -> Iterator[LayoutDestination]:
@@ -80,18 +87,22 @@ class LayoutSource:
 
     readers = 1
 
-    def __init__(self, path: str, folder: int, roots: Sequence[Root]) -> None:
-        self._path = path
+    def __init__(self, where: str, folder: int, roots: Sequence[Root], chosen: Sequence[Root]) -> None:
+        self._where = where
         self._folder = folder
-        self._roots = roots
+        self._roots = chosen
+        self._referrers = Referrers(self, roots)
 
     def roots(self) -> Sequence[Root]:
         """The chosen images, in the order of the index."""
         return self._roots
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Is there a file of that name and size?"""
-        return _has_file(self._folder, descriptor)
+        """Is there anything of that name? DataLoss when it has another size: it was cut, or is not what it is called."""
+        found = _look(self._folder, descriptor)
+        if found is not None and stat.S_ISREG(found.st_mode):
+            check_size(descriptor, found.st_size, self._where)
+        return found is not None
 
     def blob(self, descriptor: Descriptor) -> FileBlob:
         """A file of the layout."""
@@ -99,16 +110,17 @@ class LayoutSource:
 
     def _open(self, descriptor: Descriptor) -> AbstractContextManager[FileSpan]:
         try:
-            fd = files.open_regular(layout.blob_path(descriptor.digest), dir_fd=self._folder)
+            return whole_file(files.open_regular(layout.blob_path(descriptor.digest), dir_fd=self._folder))
         except NotFound:
-            raise NotFound(
-                f"{descriptor} is not in layout {printable(self._path)}", descriptor=descriptor, side="source"
+            raise NotFound(f"{descriptor} is not in {self._where}", descriptor=descriptor, side="source") from None
+        except InvalidArgument as error:
+            raise InvalidArgument(
+                f"{descriptor} in {self._where}: {error}", descriptor=descriptor, side="source"
             ) from None
-        return whole_file(fd)
 
     def referrers(self, subject: Descriptor, artifact_type: str | None = None) -> Sequence[Descriptor]:
         """Manifests listed in the index that name `subject`."""
-        return find_referrers(self, _read_roots(self._path, self._folder), subject, artifact_type)
+        return self._referrers.of(subject, artifact_type)
 
 
 class LayoutDestination:
@@ -120,20 +132,30 @@ class LayoutDestination:
         self._value = value
         self._path = os.fspath(value.path)
         self._run = run
-        self._scratch: str | None = None
-        self._touched: set[str] = set()  # directories whose names must become durable
+        self._opened = contextlib.ExitStack()
+        self._folder = -1
+        self._scratch = -1
+        self._blobs: dict[str, int] = {}  # algorithm -> the directory of its blobs
+        self._parents: tuple[int, ...] = ()  # the directories above
         self._checked: dict[Digest, bool] = {}
 
     def prepare(self, plan: Plan) -> None:
         """Make the directory, and refuse names that do not fit the plan."""
         naming.rename(plan.roots, patterns(self._value.names))
-        for folder in {layout.blob_path(d.digest).rpartition("/")[0] for d in (*plan.blobs, *plan.documents)}:
-            os.makedirs(os.path.join(self._path, folder), exist_ok=True)
-        with _directory(self._path) as folder_fd:
-            if os.path.lexists(os.path.join(self._path, layout.INDEX)):
-                _read_roots(self._path, folder_fd)  # refuse a layout that we cannot add to, before the first write
-        self._scratch = os.path.join(self._path, f".tranship-{secrets.token_hex(6)}")
-        os.mkdir(self._scratch, 0o700)
+        os.makedirs(self._path, exist_ok=True)
+        folder = self._open_folder()
+        with about(str(self._value)):
+            _present_index(folder)  # refuse a layout that we cannot add to, before the first write
+            blobs = self._opened.enter_context(_made("blobs", folder))
+            for algorithm in sorted({d.digest.algorithm for d in (*plan.blobs, *plan.documents)}):
+                self._blobs[algorithm] = self._opened.enter_context(_made(algorithm, blobs))
+        self._scratch = self._opened.enter_context(_scratch(folder))
+        self._parents = (blobs, folder)
+
+    def _open_folder(self) -> int:
+        if self._folder < 0:
+            self._folder = self._opened.enter_context(_directory(self._path))
+        return self._folder
 
     def has(self, descriptor: Descriptor) -> bool:
         """Is it there, with the right bytes?"""
@@ -144,13 +166,14 @@ class LayoutDestination:
 
     def _is_sound(self, descriptor: Descriptor) -> bool:
         try:
-            with _directory(self._path) as folder:
-                if not _has_file(folder, descriptor):
-                    return False
-                if self._run.verification == "trusted":
-                    return True
-                with whole_file(files.open_regular(layout.blob_path(descriptor.digest), dir_fd=folder)) as span:
-                    spans.check(span.fd, 0, descriptor, self._run)
+            folder = self._open_folder()
+            found = _look(folder, descriptor)
+            if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != descriptor.size:
+                return False
+            if self._run.verification == "trusted":
+                return True
+            with whole_file(files.open_regular(layout.blob_path(descriptor.digest), dir_fd=folder)) as span:
+                spans.check(span.fd, 0, descriptor, self._run)
         except TranshipError as error:
             if error.code in ("NOT_FOUND", "DATA_LOSS", "INVALID_ARGUMENT"):
                 return False  # it will be written anew
@@ -175,31 +198,28 @@ class LayoutDestination:
         """Add the images to index.json, in the place of those of the same name."""
         named = naming.rename(roots, patterns(self._value.names))
         durable = self._value.durability
-        with _directory(self._path) as folder, _locked(folder):
-            for directory in sorted(self._touched) if durable == "full" else ():
-                files.fsync_directory(directory)
-            marker = os.path.join(self._path, layout.MARKER)
-            present: Sequence[Descriptor] = ()
-            if os.path.lexists(os.path.join(self._path, layout.INDEX)):
-                present = [root.descriptor for root in _read_roots(self._path, folder)]
-            if not os.path.lexists(marker):
-                files.write_file(marker, layout.MARKER_BYTES, durability=durable)
-            entries = merged(present, named)
-            files.write_file(os.path.join(self._path, layout.INDEX), layout.index_json(entries), durability=durable)
+        with _locked(self._folder):
+            for directory in (*self._blobs.values(), *self._parents) if durable == "full" else ():
+                os.fsync(directory)
+            before = _present_index(self._folder)
+            present = layout.parse_index(before) if before is not None else ()
+            entries = merged([root.descriptor for root in present], named)
+            index = layout.index_json(entries, before=before)
+            if before is None:
+                files.write_file(os.path.join(self._path, layout.MARKER), layout.MARKER_BYTES, durability=durable)
+            files.write_file(os.path.join(self._path, layout.INDEX), index, durability=durable)
         return named
 
     def close(self) -> None:
         """Remove scratch."""
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._opened.close()
 
     @contextlib.contextmanager
     def _incoming(self, descriptor: Descriptor) -> Iterator[int]:
         """A new file in scratch that gets the blob's name when the block ends well."""
-        if self._scratch is None:
-            raise RuntimeError("prepare() comes first")
-        temporary = os.path.join(self._scratch, f"{descriptor.digest.hex}-{secrets.token_hex(4)}")
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        temporary = f"{descriptor.digest.hex}-{secrets.token_hex(4)}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(temporary, flags, 0o644, dir_fd=self._scratch)
         try:
             try:
                 yield fd
@@ -210,27 +230,33 @@ class LayoutDestination:
             self._place(temporary, descriptor)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+                os.unlink(temporary, dir_fd=self._scratch)
             raise
 
     def _place(self, temporary: str, descriptor: Descriptor) -> None:
-        final = os.path.join(self._path, layout.blob_path(descriptor.digest))
-        os.replace(temporary, final)
-        self._touched.add(os.path.dirname(final))
+        blobs = self._blobs[descriptor.digest.algorithm]
+        try:
+            os.replace(temporary, descriptor.digest.hex, src_dir_fd=self._scratch, dst_dir_fd=blobs)
+        except IsADirectoryError:
+            raise InvalidArgument(
+                f"{layout.blob_path(descriptor.digest)} of {self._value} is a directory",
+                descriptor=descriptor,
+                side="destination",
+            ) from None
 
     def _link(self, descriptor: Descriptor, span: FileSpan) -> bool:
         """Hard-link a file of our store; its bytes are verified as the run's policy says."""
-        if self._scratch is None or span.path is None:
+        if span.path is None:
             return False
         if self._run.verification != "trusted":
             spans.check(span.fd, span.offset, descriptor, self._run)
-        temporary = os.path.join(self._scratch, f"{descriptor.digest.hex}-link")
+        temporary = f"{descriptor.digest.hex}-link"
         try:
-            os.link(span.path, temporary)
+            os.link(span.path, temporary, dst_dir_fd=self._scratch)
         except OSError:  # another file system, too many links, or not allowed: copy
             return False
-        if os.stat(temporary).st_ino != os.fstat(span.fd).st_ino:
-            os.unlink(temporary)
+        if os.stat(temporary, dir_fd=self._scratch).st_ino != os.fstat(span.fd).st_ino:
+            os.unlink(temporary, dir_fd=self._scratch)
             return False
         self._place(temporary, descriptor)
         return True
@@ -249,30 +275,13 @@ def merged(present: Sequence[Descriptor], roots: Sequence[Root]) -> list[Descrip
     return [*kept, *fresh]
 
 
-def find_referrers(
-    source: Source, roots: Sequence[Root], subject: Descriptor, artifact_type: str | None
-) -> Sequence[Descriptor]:
-    """Among the manifests that an index lists, those whose `subject` is the given one, in order of their digests."""
-    from tranship.engine.plan import read_all
-    from tranship.model.manifest import parse
-
-    found: dict[Digest, Descriptor] = {}
-    for root in roots:
-        if not root.descriptor.is_document or root.descriptor.digest in found:
-            continue
-        with contextlib.suppress(NotFound):
-            document = parse(read_all(source, root.descriptor), root.descriptor)
-            kind = getattr(document, "artifact_type", None) or root.descriptor.extra.get("artifactType")
-            refers = document.subject is not None and document.subject.digest == subject.digest
-            if refers and artifact_type in (None, kind):
-                found[root.descriptor.digest] = root.descriptor.plain
-    return [found[digest] for digest in sorted(found)]
+# ------------------------------------------------------------------------------------------------- the directory itself
 
 
 @contextlib.contextmanager
 def _directory(path: str) -> Iterator[int]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0))
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     except FileNotFoundError:
         raise NotFound(f"there is no directory {printable(path)}") from None
     except NotADirectoryError:
@@ -280,6 +289,41 @@ def _directory(path: str) -> Iterator[int]:
     try:
         yield fd
     finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _made(name: str, parent: int) -> Iterator[int]:
+    """Open a directory of the layout, made where it is missing; InvalidArgument for a link, which may lead anywhere."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, dir_fd=parent)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except OSError as error:
+        raise InvalidArgument(f"{name} is no directory of its own: {os.strerror(error.errno or 0)}") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _scratch(folder: int) -> Iterator[int]:
+    """A new folder for one writer, locked by it, and removed in the end; those of writers that have died go too."""
+    name = _SCRATCH + secrets.token_hex(6)
+    with _locked(folder):
+        for other in os.listdir(folder):
+            if other.startswith(_SCRATCH):
+                with contextlib.suppress(OSError, InvalidArgument), _made(other, folder) as fd:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(other, dir_fd=folder)
+        os.mkdir(name, 0o700, dir_fd=folder)
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield fd
+    finally:
+        shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
         os.close(fd)
 
 
@@ -293,21 +337,39 @@ def _locked(folder: int) -> Iterator[None]:
         fcntl.flock(folder, fcntl.LOCK_UN)
 
 
-def _read_roots(path: str, folder: int) -> tuple[Root, ...]:
+def _present_index(folder: int) -> bytes | None:
+    """The bytes of index.json; None where there is none yet. InvalidArgument where there is something else."""
+    if _exists(layout.INDEX, folder):
+        return _read_index(folder)
+    if _exists(layout.MARKER, folder):  # a writer has died between the two
+        _read_marker(folder)
+    return None
+
+
+def _read_index(folder: int) -> bytes:
     try:
-        marker = read_small(files.open_regular(layout.MARKER, dir_fd=folder), layout.MAX_MARKER, layout.MARKER)
-        index = read_small(files.open_regular(layout.INDEX, dir_fd=folder), layout.MAX_INDEX, layout.INDEX)
+        _read_marker(folder)
+        return read_small(files.open_regular(layout.INDEX, dir_fd=folder), layout.MAX_INDEX, layout.INDEX)
     except NotFound as error:
-        raise InvalidArgument(f"{printable(path)} is no OCI layout: {error.message}") from None
-    layout.check_marker(marker)
-    return layout.parse_index(index)
+        raise InvalidArgument(f"it is no OCI layout: {error.message}") from None
 
 
-def _has_file(folder: int, descriptor: Descriptor) -> bool:
-    import stat
+def _read_marker(folder: int) -> None:
+    fd = files.open_regular(layout.MARKER, dir_fd=folder)
+    layout.check_marker(read_small(fd, layout.MAX_MARKER, layout.MARKER))
 
+
+def _exists(name: str, folder: int) -> bool:
     try:
-        found = os.stat(layout.blob_path(descriptor.digest), dir_fd=folder, follow_symlinks=False)
-    except OSError:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
         return False
-    return stat.S_ISREG(found.st_mode) and found.st_size == descriptor.size
+    return True
+
+
+def _look(folder: int, descriptor: Descriptor) -> os.stat_result | None:
+    """What there is under a blob's name; None for nothing."""
+    try:
+        return os.stat(layout.blob_path(descriptor.digest), dir_fd=folder, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -12,11 +12,13 @@ from tranship.endpoints.choosing import patterns
 from tranship.endpoints.files import FileBlob, whole_file
 from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
 from tranship.engine import spans
-from tranship.errors import AlreadyExists, NotFound, printable
+from tranship.engine.verify import check_size
+from tranship.errors import AlreadyExists, InvalidArgument, NotFound, printable
 from tranship.model import naming
 from tranship.model.descriptor import Root
 from tranship.model.manifest import MAX_DOCUMENT, Document, Index
-from tranship.model.naming import SOURCE_LABEL, Naming
+from tranship.model.naming import SOURCE_LABEL, Naming, source_label
+from tranship.store.labels import MAX_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +66,8 @@ class Store:
     sharing     "shared" or "isolated": may content that another namespace brought be used without its bytes?
     quota       bytes that all blobs of the store may take
     clobber     may a name that exists be moved to another image?
+    opened      a store that is open already, used as it is and left open; root, durability, sharing and quota are its own
+    lease       the id of a lease that keeps what arrives; None: one that the transfer makes and removes
     """
 
     names: str | tuple[str, ...] = ()
@@ -75,11 +79,13 @@ class Store:
     sharing: Literal["shared", "isolated"] = "shared"
     quota: int | None = None
     clobber: bool = True
+    opened: OpenStore | None = field(default=None, repr=False)
+    lease: str | None = None
 
     kind: ClassVar[str] = "store"
 
     def __str__(self) -> str:
-        return "store:" + ",".join(patterns(self.names))
+        return "store:" + ",".join(map(printable, patterns(self.names)))
 
     def open(self, *, create: bool = True) -> OpenStore:
         """Open the store itself, for its content, images, leases and collection."""
@@ -92,7 +98,7 @@ class Store:
     def open_source(self, run: Run) -> Iterator[StoreSource]:
         """Open for reading: a lease keeps the images while they are read."""
         del run
-        with self.open(create=False) as store:
+        with self._store(create=False) as store:
             space = store.namespace(self.namespace)
             with space.leases.holding() as lease:
                 yield StoreSource(store, space, lease, patterns(self.names))
@@ -100,10 +106,16 @@ class Store:
     @contextlib.contextmanager
     def open_destination(self, run: Run) -> Iterator[StoreDestination]:
         """Open for writing: a lease keeps what arrives until it has a name, and one batch makes it durable."""
-        with self.open() as store, store.batch() as batch:
+        with self._store() as store, store.batch() as batch:
             space = batch.namespace(self.namespace)
-            with space.leases.holding() as lease:
+            with self._held(space) as lease:
                 yield StoreDestination(self, run, store, space, lease)
+
+    def _store(self, *, create: bool = True) -> AbstractContextManager[OpenStore]:
+        return contextlib.nullcontext(self.opened) if self.opened is not None else self.open(create=create)
+
+    def _held(self, space: NamespaceView) -> AbstractContextManager[Lease]:
+        return contextlib.nullcontext(space.leases.get(self.lease)) if self.lease else space.leases.holding()
 
 
 class StoreBlob(FileBlob):
@@ -195,7 +207,7 @@ class StoreDestination:
         self._lease = lease.id
         self._labels: dict[Digest, dict[str, str]] = {}
         self._present: set[Digest] = set()
-        self._origins: dict[Digest, dict[str, str]] = {}
+        self._origins: dict[Digest, set[tuple[str, str]]] = {}  # label, repository's path
         self._scratch: Path | None = None
         self._images: list[Root] = []
 
@@ -224,6 +236,10 @@ class StoreDestination:
         wanted = {d.digest: self._labels.get(d.digest, {}) for d in (*plan.documents, *plan.blobs)}
         self._present = self._space.content.ensure_all(wanted, lease=self._lease)
         everything = (*plan.documents, *plan.blobs)
+        for descriptor in everything:  # what is here is not read again, so a document that lies about it shows only now
+            if descriptor.digest in self._present:
+                size = os.stat(self._store.path_of(descriptor.digest)).st_size
+                check_size(descriptor, size, "the store, and at the source")
         self._store.reserve(sum(d.size for d in everything if d.digest not in self._present))
 
     def has(self, descriptor: Descriptor) -> bool:
@@ -267,7 +283,7 @@ class StoreDestination:
     def came_from(self, descriptor: Descriptor, repository: str) -> None:
         """Note which repository holds the blob, for cross-repository mounts later."""
         host, _, path = repository.partition("/")
-        self._origins.setdefault(descriptor.digest, {})[f"{SOURCE_LABEL}.{host}"] = path
+        self._origins.setdefault(descriptor.digest, set()).add((source_label(host), path))
 
     def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
         """Store the names, all of them or none."""
@@ -275,13 +291,37 @@ class StoreDestination:
 
         del roots  # named in prepare
         if self._origins:
-            self._space.content.ensure_all(self._origins, lease=self._lease)
+            self._space.content.ensure_all(self._origin_labels(), lease=self._lease)
         images = [root for root in self._images if root.subject is None]
         self._space.images.put_all(Image(root.name or "", root.descriptor, self._value.labels) for root in images)
         return self._images
 
+    def _origin_labels(self) -> dict[Digest, dict[str, str]]:
+        """The notes of origins as labels, with what earlier transfers have noted; left out where a label would be too long."""
+        wanted: dict[Digest, dict[str, str]] = {}
+        for digest, origins in self._origins.items():
+            there = self._space.content.info(digest).labels
+            paths = {label: {*there.get(label, "").split(",")} - {""} for label, _ in origins}
+            for label, path in origins:
+                paths[label].add(path)
+            noted = {label: ",".join(sorted(found)) for label, found in paths.items()}
+            wanted[digest] = {label: value for label, value in noted.items() if len(label) + len(value) <= MAX_LABEL}
+        return wanted
+
     def _named(self, roots: Sequence[Root]) -> list[Root]:
-        """What the images will be called here."""
+        """What the images will be called here; InvalidArgument for two of one name, of which one would vanish."""
+        called = self._called(roots)
+        digests: dict[str, Digest] = {}
+        for root in called:
+            if root.name and digests.setdefault(root.name, root.descriptor.digest) != root.descriptor.digest:
+                raise InvalidArgument(
+                    f"two images are called {printable(root.name)}: {digests[root.name]} and {root.descriptor.digest}",
+                    hint="choose one at the source by its digest",
+                    side="source",
+                )
+        return called
+
+    def _called(self, roots: Sequence[Root]) -> list[Root]:
         images = [root for root in roots if root.subject is None]
         referrers = [root for root in roots if root.subject is not None]
         names = patterns(self._value.names)
@@ -298,6 +338,8 @@ class StoreDestination:
         for root in named:
             if root.name and root.name == f"{rules.nameless}@{root.descriptor.digest}":
                 self._run.notice(f"an image without a name is stored as {root.name}")
+        if not named:
+            self._run.notice("no image is stored: the names that there are do not fit, or there are none")
         return [*named, *referrers]
 
     def _refuse_taken(self) -> None:

@@ -139,10 +139,21 @@ def entry(root: Root, labels: Mapping[str, str] | None = None) -> Descriptor:
     return in_archive(root, labels).annotated({SUBJECT: root.subject})
 
 
-def index_json(entries: Iterable[Descriptor]) -> bytes:
-    """Write `index.json`, byte for byte as containerd's exporter does; entries of our own are made by `entry`."""
-    manifests = [_ordered(descriptor.to_json()) for descriptor in entries]
-    return strict_json.dumps_as_go({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests})
+def index_json(entries: Iterable[Descriptor], *, before: bytes | None = None) -> bytes:
+    """Write `index.json`, byte for byte as containerd's exporter does; entries of our own are made by `entry`.
+
+    before  the sound `index.json` that it takes the place of: its other fields are kept
+
+    Raises InvalidArgument for more than anybody would read.
+    """
+    value: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX}
+    if before is not None:
+        value |= {k: v for k, v in strict_json.loads(before, INDEX).items() if k not in ("mediaType", "manifests")}
+    value["manifests"] = [_ordered(descriptor.to_json()) for descriptor in entries]
+    raw = strict_json.dumps_as_go(value)
+    if len(raw) > MAX_INDEX:
+        raise InvalidArgument(f"{INDEX} of so many images would have {len(raw)} bytes; readers take {MAX_INDEX}")
+    return raw
 
 
 def _ordered(value: dict[str, Any]) -> dict[str, Any]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from tranship import files, pump
 from tranship.endpoints.choosing import choose, patterns
-from tranship.errors import InvalidArgument, printable
+from tranship.endpoints.files import about
+from tranship.errors import InvalidArgument, NotFound, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tranship.endpoints.archive.contents import Contents
+    from tranship.endpoints.archive.reading import ArchiveSource
     from tranship.endpoints.archive.writing import FileDestination, Sink, StreamDestination
     from tranship.engine.protocols import Destination, Source
     from tranship.engine.run import Run
     from tranship.formats.compression import Compression
+    from tranship.model.descriptor import Descriptor
 
 Format = Literal["auto", "oci", "docker"]
 
@@ -39,6 +42,9 @@ class Archive:
     recompress       "docker" only: turn zstd layers, which docker before 23 cannot read, into gzip
     durability       of a file: "full" (survives a power cut) or "process"
     clobber          may an existing file be replaced?
+    index_names      as a source: names for the archive's own index, which then is an image of all images
+    origins          as a destination: gives the labels of an image's blob; those that tell of a registry become annotations,
+                     as in containerd's archives. None: no such annotations, so that the same image gives the same bytes
     """
 
     file: str | os.PathLike[str] | Any
@@ -49,12 +55,16 @@ class Archive:
     recompress: bool = False
     durability: files.Durability = "full"
     clobber: bool = True
+    index_names: tuple[str, ...] = ()
+    origins: Callable[[Descriptor], Mapping[str, str]] | None = field(default=None, repr=False)
 
     kind: ClassVar[str] = "archive"
 
     def __str__(self) -> str:
-        where = self._path() or getattr(self.file, "name", None) or f"a {type(self.file).__name__}"
-        return ":".join(("archive", printable(str(where)), *patterns(self.names)))
+        where = self._path() or getattr(self.file, "name", None)
+        if not isinstance(where, str):  # a pipe's name is the number of its descriptor
+            where = f"a {type(self.file).__name__}"
+        return ":".join(map(printable, ("archive", where, *patterns(self.names))))
 
     def _path(self) -> str | None:
         return os.fspath(self.file) if isinstance(self.file, str | os.PathLike) else None
@@ -66,31 +76,36 @@ class Archive:
         """Open for reading: a plain file is indexed by its headers; anything else is received whole, into scratch."""
         from tranship.endpoints.archive.reading import open_images
 
-        with self._contents(run) as contents:
-            source = open_images(contents, str(self), run, wanted=self.format)
-            source.choose(choose(source.all_roots, patterns(self.names), str(self)))
-            yield source
+        with contextlib.ExitStack() as stack:
+            with about(str(self)):
+                contents, rest = self._contents(run, stack)
+                source = open_images(contents, str(self), run, wanted=self.format)
+                source.choose(choose(source.all_roots, patterns(self.names), str(self)))
+            yield self._with_index(source) if self.index_names else source
+            if rest is not None:
+                _drain(rest)
 
-    @contextlib.contextmanager
-    def _contents(self, run: Run) -> Iterator[Contents]:
+    def _with_index(self, source: ArchiveSource) -> Source:
+        from tranship.endpoints.archive.indexed import WithIndex
+
+        return WithIndex(source, self.index_names)
+
+    def _contents(self, run: Run, stack: contextlib.ExitStack) -> tuple[Contents, pump.Reader | None]:
+        """The archive's members; and where they came forwards, the reader of what follows them."""
         from tranship.endpoints.archive.contents import IndexedFile, received
         from tranship.formats import compression
 
-        with contextlib.ExitStack() as stack:
-            path = self._path()
-            if path is not None:
-                fd, base = _open_path(path), 0
-                stack.callback(os.close, fd)
-            else:
-                fd, base = _plain_file(self.file)
-            regular = fd >= 0 and stat.S_ISREG(os.fstat(fd).st_mode)
-            if regular and compression.detect(os.pread(fd, compression.HEAD, base)) is None:
-                yield IndexedFile(fd, base)
-                return
-            reader: pump.Reader = _Descriptor(fd) if path is not None else _Reading(self.file)
-            with contextlib.ExitStack() as inner:
-                yield inner.enter_context(received(compression.opened(reader)[1], run))
-                _drain(reader)
+        path = self._path()
+        if path is not None:
+            fd, base = _open_path(path), 0
+            stack.callback(os.close, fd)
+        else:
+            fd, base = _plain_file(self.file)
+        regular = fd >= 0 and stat.S_ISREG(os.fstat(fd).st_mode)
+        if regular and compression.detect(os.pread(fd, compression.HEAD, base)) is None:
+            return IndexedFile(fd, base, run), None
+        reader: pump.Reader = _Descriptor(fd) if path is not None else _Reading(self.file)
+        return stack.enter_context(received(compression.opened(reader)[1], run)), reader
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
@@ -101,7 +116,9 @@ class Archive:
         if path is not None and not self.clobber and os.path.lexists(path):
             from tranship.errors import AlreadyExists
 
-            raise AlreadyExists(f"{printable(path)} is there already", side="destination")
+            raise AlreadyExists(f"{printable(path)} is there already")
+        if path is not None and os.path.isdir(path):
+            raise InvalidArgument(f"{printable(path)} is a directory", hint=f"an OCI layout is written oci:{path}")
         with self._opened_destination(run, path) as destination:
             if self.format == "docker" and self.recompress:
                 from tranship.endpoints.archive.docker_writing import recompressing
@@ -121,12 +138,12 @@ class Archive:
             with _abandoned_on_error(FileDestination(self, run, path)) as destination, files.no_space_as_error(path):
                 yield destination
         else:
-            with opened_sink(self, path) as sink, files.no_space_as_error(path):
-                yield StreamDestination(self, run, sink)
+            with files.no_space_as_error(path), _opened_sink(self, path) as sink:
+                yield StreamDestination(self, run, sink, done=sink.close)
 
 
 @contextlib.contextmanager
-def opened_sink(value: Archive, path: str) -> Iterator[Sink]:
+def _opened_sink(value: Archive, path: str) -> Iterator[_LazyFile]:
     """A path as something to be written forwards: a new file that takes its place in the end, or a FIFO or device as it is."""
     with contextlib.ExitStack() as stack:
         if _is_special(path):
@@ -150,6 +167,10 @@ class _LazyFile:
         if self._fd < 0:
             self._fd = self._stack.enter_context(files.replacing(self._path, durability=self._value.durability))
         return os.write(self._fd, chunk)
+
+    def close(self) -> None:
+        """Give the file its name."""
+        self._stack.close()
 
 
 @contextlib.contextmanager
@@ -175,29 +196,39 @@ class _Reading:
     """Reads any binary object forwards, by `readinto` where it has that, else by `read`."""
 
     def __init__(self, file: Any) -> None:
+        self._name = type(file).__name__
         # A buffered reader's own `readinto` copies through its 8 KiB buffer for small requests only.
         self._readinto = getattr(file, "readinto", None)
         self._read = getattr(file, "read", None)
         if self._readinto is None and self._read is None:
-            raise InvalidArgument(f"a {type(file).__name__} cannot be read: it has neither `readinto` nor `read`")
+            raise InvalidArgument(f"a {self._name} cannot be read: it has neither `readinto` nor `read`")
 
     def readinto(self, view: memoryview, /) -> int:
-        if self._readinto is not None:
-            return self._readinto(view) or 0
+        count = self._readinto(view) if self._readinto is not None else self._through_read(view)
+        if count is None:
+            raise InvalidArgument(f"a {self._name} has no bytes at this moment", hint="give one that waits for them")
+        if not 0 <= count <= len(view):
+            raise InvalidArgument(f"a {self._name} gave {count} bytes where {len(view)} were asked for")
+        return int(count)
+
+    def _through_read(self, view: memoryview) -> int | None:
         assert self._read is not None  # noqa: S101  # checked when this was made
         data = self._read(len(view))
-        view[: len(data)] = data
+        if data is None:
+            return None
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise InvalidArgument(f"a {self._name} gave {type(data).__name__} for bytes", hint="open it in binary mode")
+        if len(data) <= len(view):
+            view[: len(data)] = data
         return len(data)
 
 
 def _open_path(path: str) -> int:
     """Open what a user named: a file, through a link too, a FIFO or a device."""
-    from tranship.errors import NotFound
-
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NotFound(f"there is no file {printable(path)}", side="source") from None
+        raise NotFound(f"there is no file {printable(path)}") from None
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         os.close(fd)
         raise InvalidArgument(
@@ -211,7 +242,7 @@ def _plain_file(file: Any) -> tuple[int, int]:
     import io
 
     raw = getattr(file, "raw", file)
-    if not isinstance(raw, io.FileIO):
+    if not isinstance(raw, io.FileIO) or not raw.readable():
         return -1, 0
     try:
         return raw.fileno(), file.tell()
@@ -228,8 +259,12 @@ def _is_special(path: str) -> bool:
 
 
 def _drain(reader: pump.Reader) -> None:
-    """Read a pipe to its end, so that its writer is not killed by a closed pipe just before it is done."""
+    """Read a pipe to its end, so that its writer is not killed by a closed pipe just before it is done.
+
+    Everything has arrived by now, so nothing that the reader does still matters.
+    """
     view = pump.buffer()
-    for _ in range(1024):  # at most 512 MiB of what follows an archive
-        if not reader.readinto(view):
-            return
+    with contextlib.suppress(Exception):
+        for _ in range(1024):  # at most 512 MiB of what follows an archive
+            if not reader.readinto(view):
+                return

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tranship.model.digest import Digest
 
 
+Known = dict["Digest", Manifest | None]  # what docker gets of each document
+
+
 @dataclass(frozen=True, slots=True)
 class Arranged:
     """The whole archive: its layout, the members whose bytes are known, the places of the blobs, and their order."""
@@ -90,10 +93,11 @@ def in_order(plan: Plan) -> tuple[Descriptor, ...]:
 def docker_entries(plan: Plan, roots: Sequence[Root]) -> list[docker_archive.ManifestEntry]:
     """An entry of docker's `manifest.json` for each image that docker can load, with all its names."""
     names: dict[Digest, list[str]] = {}
+    known: Known = {}
     for root in roots:
         if root.subject is not None:
             continue
-        manifest = docker_image(plan, root.descriptor)
+        manifest = docker_image(plan, root.descriptor, known)
         if manifest is not None:
             names.setdefault(manifest.descriptor.digest, []).extend([root.name] if root.name else [])
     entries = []
@@ -111,24 +115,32 @@ def docker_entries(plan: Plan, roots: Sequence[Root]) -> list[docker_archive.Man
     return entries
 
 
-def docker_image(plan: Plan, root: Descriptor) -> Manifest | None:
-    """The one image of a root that docker gets: the manifest itself, or of an index the host's or else the first image."""
+def docker_image(plan: Plan, root: Descriptor, known: Known) -> Manifest | None:
+    """The one image of a root that docker gets: the manifest itself, or of an index the host's or else the first image.
+
+    `known` remembers, for the next root of the plan: an index may be reached in more ways than anybody can go.
+    """
+    if root.digest in known:
+        return known[root.digest]
     node = plan.nodes.get(root.digest)
-    if node is None:
-        return None
-    if isinstance(node.document, Manifest):
-        return node.document if _is_image(node.document) else None
-    return _best(plan, node.selected)
+    found = None
+    if node is not None and isinstance(node.document, Manifest):
+        found = node.document if _is_image(node.document) else None
+    elif node is not None:
+        found = _best(plan, node.selected, known)
+    known[root.digest] = found
+    return found
 
 
-def _best(plan: Plan, selected: Sequence[Descriptor]) -> Manifest | None:
+def _best(plan: Plan, selected: Sequence[Descriptor], known: Known) -> Manifest | None:
     host = default_strict()
     candidates = [d for d in selected if d.is_document]
     ranked = host.best_first(candidates, lambda d: d.platform) if candidates else []
-    others = [d for d in candidates if d not in ranked and str(d.platform) != "unknown/unknown"]
+    first = {id(d) for d in ranked}
+    others = [d for d in candidates if id(d) not in first and str(d.platform) != "unknown/unknown"]
     others.sort(key=lambda d: not (d.platform and ordered(d.platform).match(d.platform)))
     for descriptor in (*ranked, *others):
-        manifest = docker_image(plan, descriptor)
+        manifest = docker_image(plan, descriptor, known)
         if manifest is not None:
             return manifest
     return None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tranship import pump
-from tranship.endpoints.files import read_small, whole_file
+from tranship.endpoints.files import whole_file
 from tranship.engine.progress import Progress, Stage
 from tranship.engine.protocols import FileSpan
 from tranship.errors import DigestMismatch, InvalidArgument, NoSpace, NotFound, printable
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from tranship.engine.run import Run
     from tranship.pump import Reader
 
-SPECIAL = frozenset({"oci-layout", "index.json", "manifest.json", "repositories"})  # they say what an archive holds
-_SPARE = 64 << 20  # bytes that receiving always leaves free on the file system
+MAX_MEMBERS = 200_000  # of an archive of images: ten thousand images of twenty blobs each
+MAX_NAMES = 32 << 20  # bytes of all their names together: 160 for each
+_SPARE = 64 << 20  # bytes that receiving leaves free on the file system, at most; less on a small one:
+_SPARE_PART = 100  # a hundredth of it
 
 
 class Contents(Protocol):
@@ -65,29 +67,40 @@ def read(contents: Contents, name: str, limit: int) -> bytes:
         return bytes(view[:done])
 
 
-def table(members: list[Member], same: Callable[[Member, Member], bool]) -> dict[str, Member]:
-    """Members by name. A name that stands twice is harmless with the same bytes; other bytes would be read differently
-    by different readers, and are refused.
+class _Table:
+    """Members by name, but for directories. A name that stands twice is harmless with the same bytes; other bytes would be
+    read differently by different readers, and are refused.
     """
-    by_name: dict[str, Member] = {}
-    for member in members:
-        if member.kind == "directory":
-            continue
-        first = by_name.setdefault(member.name, member)
-        if first is not member and not same(first, member):
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] = {}
+
+    def add(self, member: Member, same_bytes: Callable[[Member, Member], bool]) -> bool:
+        """Note a member; is its name new?"""
+        first = self.members.setdefault(member.name, member)
+        if first is member:
+            return True
+        same = (first.kind, first.size, first.linkname) == (member.kind, member.size, member.linkname)
+        if not same or not same_bytes(first, member):
             raise InvalidArgument(f"{member} stands twice in the archive, with different content")
-    return by_name
+        return False
 
 
 class IndexedFile:
     """An archive that is a regular file: its members are stretches of it."""
 
-    def __init__(self, fd: int, base: int = 0) -> None:
+    def __init__(self, fd: int, base: int, run: Run) -> None:
         self._fd = fd
         self._base = base  # where the archive begins in the file
+        self._run = run
         size = os.fstat(fd).st_size - base
-        found = read_index(lambda offset, count: os.pread(fd, count, base + offset), size)
-        self.members: Mapping[str, Member] = table(found, self._same)
+        table = _Table()
+        for member in read_index(
+            lambda offset, count: os.pread(fd, count, base + offset), size, max_members=MAX_MEMBERS, max_names=MAX_NAMES
+        ):
+            if member.kind != "directory":
+                table.add(member, self._same)
+        self.members: Mapping[str, Member] = table.members
 
     @contextlib.contextmanager
     def span(self, name: str) -> Iterator[FileSpan]:
@@ -100,32 +113,31 @@ class IndexedFile:
         return None
 
     def _same(self, first: Member, second: Member) -> bool:
-        if (first.kind, first.size, first.linkname) != (second.kind, second.size, second.linkname):
-            return False
         hashes = [new_hash("sha256"), new_hash("sha256")]
         for member, state in zip((first, second), hashes, strict=True):
-            pump.hash_range(self._fd, self._base + member.data_offset, member.size, state)
+            at = self._base + member.data_offset
+            pump.hash_range(self._fd, at, member.size, state, advance=lambda _count: self._run.check())
         return hashes[0].digest() == hashes[1].digest()
 
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    member: Member
-    path: str
+    number: int  # of its file in scratch
     digest: Digest
 
 
 class ReceivedPipe:
     """An archive that came through a pipe: its members are files in scratch."""
 
-    def __init__(self, received: Mapping[str, _Received], links: Mapping[str, Member]) -> None:
+    def __init__(self, folder: str, members: Mapping[str, Member], received: Mapping[str, _Received]) -> None:
+        self._folder = folder
         self._received = received
-        self.members: Mapping[str, Member] = {**links, **{name: r.member for name, r in received.items()}}
+        self.members = members
 
     def span(self, name: str) -> contextlib.AbstractContextManager[FileSpan]:
         """A member's own file, which may be moved away; it was verified as it came."""
         regular(self.members, name)
-        path = self._received[name].path
+        path = os.path.join(self._folder, str(self._received[name].number))
         return whole_file(open_regular(path), trusted=True, path=path, owned=True)
 
     def digest(self, name: str) -> Digest | None:
@@ -135,10 +147,12 @@ class ReceivedPipe:
 
 
 def regular(members: Mapping[str, Member], name: str) -> Member:
-    """The regular file of that name; NotFound when there is none."""
+    """The regular file of that name; NotFound when there is none, InvalidArgument when it is something else."""
     member = members.get(name)
-    if member is None or member.kind != "file":
+    if member is None:
         raise NotFound(f"the archive has no file {printable(name)}", side="source")
+    if member.kind != "file":
+        raise InvalidArgument(f"{member} of the archive is no file", side="source")
     return member
 
 
@@ -148,7 +162,7 @@ def received(reader: Reader, run: Run) -> Iterator[ReceivedPipe]:
     folder = tempfile.mkdtemp(prefix="tranship-", dir=run.scratch_folder)
     try:
         with no_space_as_error(folder):
-            yield _Receiver(folder, run).receive(TarStream(reader))
+            yield _Receiver(folder, run).receive(TarStream(reader, max_members=MAX_MEMBERS, max_names=MAX_NAMES))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -157,21 +171,24 @@ class _Receiver:
     def __init__(self, folder: str, run: Run) -> None:
         self._folder = folder
         self._run = run
-        self._files: dict[str, _Received] = {}
-        self._links: dict[str, Member] = {}
+        self._table = _Table()
+        self._received: dict[str, _Received] = {}
+        self._written = 0  # files
         self._count = 0  # bytes so far
         self._total = 0  # bytes to come, once an index that came first has said it
         self._due = time.monotonic()
-        room = max(0, free_bytes(folder) - _SPARE)
+        usage = os.statvfs(folder)
+        spare = min(_SPARE, usage.f_blocks * usage.f_frsize // _SPARE_PART)
+        room = max(0, free_bytes(folder) - spare)
         self._room = min(room, run.limits.max_scratch) if run.limits.max_scratch is not None else room
 
     def receive(self, stream: TarStream) -> ReceivedPipe:
         for member in stream:
-            if member.kind in ("symlink", "hardlink"):
-                self._links.setdefault(member.name, member)
-            elif member.kind == "file":
-                self._keep(self._write(stream, member))
-        return ReceivedPipe(self._files, self._links)
+            if member.kind == "file":
+                self._keep(member, self._write(stream, member))
+            elif member.kind != "directory":
+                self._table.add(member, lambda _first, _second: True)
+        return ReceivedPipe(self._folder, self._table.members, self._received)
 
     def _write(self, stream: TarStream, member: Member) -> _Received:
         if self._count + member.size > self._room:
@@ -184,8 +201,9 @@ class _Receiver:
         named = layout.digest_of_path(member.name)
         algorithm = named.algorithm if named is not None else "sha256"
         state = new_hash(algorithm)
-        path = os.path.join(self._folder, str(len(self._files)) + ("" if member.name not in self._files else "-again"))
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._written += 1
+        path = os.path.join(self._folder, str(self._written))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             pump.pump(stream, lambda chunk: pump.write_all(fd, chunk), hasher=state, advance=self._advance)
         finally:
@@ -199,14 +217,13 @@ class _Receiver:
                 actual=digest,
                 side="source",
             )
-        return _Received(member, path, digest)
+        return _Received(self._written, digest)
 
-    def _keep(self, new: _Received) -> None:
-        first = self._files.setdefault(new.member.name, new)
-        if first is not new:
-            os.unlink(new.path)
-            if first.digest != new.digest:
-                raise InvalidArgument(f"{new.member} stands twice in the archive, with different content")
+    def _keep(self, member: Member, new: _Received) -> None:
+        if self._table.add(member, lambda first, _second: self._received[first.name].digest == new.digest):
+            self._received[member.name] = new
+        else:
+            os.unlink(os.path.join(self._folder, str(new.number)))
 
     def _advance(self, count: int) -> None:
         self._run.check()
@@ -217,6 +234,3 @@ class _Receiver:
             self._run.report(
                 Progress(stage=Stage.RECEIVING, event="downloading", progress=self._count, total=self._total)
             )
-
-
-__all__ = ["SPECIAL", "Contents", "IndexedFile", "ReceivedPipe", "read", "read_small", "received", "regular", "table"]

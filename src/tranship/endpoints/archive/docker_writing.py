@@ -16,9 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tranship import files, pump
-from tranship.endpoints.archive.arranging import Arranged, docker_image
+from tranship.endpoints.archive.arranging import Arranged, Known, docker_image
 from tranship.endpoints.files import FileBlob, whole_file
-from tranship.errors import InvalidArgument
+from tranship.errors import InvalidArgument, printable
 from tranship.formats import compression, docker_archive, layout
 from tranship.formats.tar import Entry, arrange
 from tranship.model import mediatypes, naming
@@ -43,11 +43,12 @@ def arrange_docker(plan: Plan, roots: Sequence[Root]) -> Arranged:
     """Lay out an archive of the images' configs and layers, each once."""
     names: dict[Digest, list[str]] = {}
     images: dict[Digest, Manifest] = {}
+    found: Known = {}
     for root in roots:
-        manifest = docker_image(plan, root.descriptor)
+        manifest = docker_image(plan, root.descriptor, found)
         if manifest is None:
             raise InvalidArgument(
-                f"{root.name or root.descriptor.digest.short} is no image that docker can load", side="destination"
+                f"{printable(root.name or root.descriptor.digest.short)} is no image that docker can load"
             )
         images[manifest.descriptor.digest] = manifest
         names.setdefault(manifest.descriptor.digest, []).extend([root.name] if root.name else [])

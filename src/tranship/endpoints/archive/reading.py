@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from tranship.endpoints.archive.contents import Contents, read
 from tranship.endpoints.files import FileBlob
-from tranship.endpoints.layout import find_referrers
+from tranship.endpoints.referrers import Referrers
+from tranship.engine.verify import check_size
 from tranship.errors import InvalidArgument, NotFound
 from tranship.formats import layout
 
@@ -26,11 +27,11 @@ def open_images(contents: Contents, where: str, run: Run, *, wanted: Format) -> 
     `wanted` says that it has to be a layout ("oci"), or docker's ("docker"), even where it holds both.
     """
     names = set(contents.members)
-    if wanted == "docker" and layout.DOCKER_MANIFEST in names:
+    if wanted == "docker":
         names.discard(layout.MARKER)
     generation = layout.recognise(names)
     if wanted == "oci" and generation != "layout":
-        raise InvalidArgument(f"{where} is an archive of docker's, and an OCI layout was asked for", side="source")
+        raise InvalidArgument(f"{where} is an archive of docker's, and an OCI layout was asked for")
     if generation == "layout":
         return ArchiveSource(contents, where)
     from tranship.endpoints.archive.docker_reading import open_docker_images
@@ -50,6 +51,7 @@ class ArchiveSource:
             layout.check_marker(read(contents, layout.MARKER, layout.MAX_MARKER))
             roots = layout.parse_index(read(contents, layout.INDEX, layout.MAX_INDEX))
         self.all_roots = self._chosen = roots
+        self._referrers = Referrers(self, roots)
 
     def choose(self, roots: Sequence[Root]) -> None:
         """Take these roots alone."""
@@ -59,10 +61,16 @@ class ArchiveSource:
         """The chosen images, in the order of the index."""
         return self._chosen
 
+    def index(self) -> bytes:
+        """The index of all images."""
+        return read(self._contents, layout.INDEX, layout.MAX_INDEX)
+
     def has(self, descriptor: Descriptor) -> bool:
-        """Is there a member of that name and size?"""
+        """Is there anything of that name? DataLoss when it has another size: it was cut, or is not what it is called."""
         member = self._contents.members.get(layout.blob_path(descriptor.digest))
-        return member is not None and member.kind == "file" and member.size == descriptor.size
+        if member is not None and member.kind == "file":
+            check_size(descriptor, member.size, self._where)
+        return member is not None
 
     def blob(self, descriptor: Descriptor) -> Blob:
         """A member of the archive."""
@@ -74,7 +82,7 @@ class ArchiveSource:
             return self._contents.span(name)
         except NotFound:
             raise NotFound(
-                f"{descriptor} is not in archive {self._where}: it has no file {name}",
+                f"{descriptor} is not in {self._where}: it has no file {name}",
                 descriptor=descriptor,
                 side="source",
                 hint="the archive may be incomplete, or hold some of its platforms only",
@@ -82,4 +90,4 @@ class ArchiveSource:
 
     def referrers(self, subject: Descriptor, artifact_type: str | None = None) -> Sequence[Descriptor]:
         """Manifests listed in the index that name `subject`."""
-        return find_referrers(self, self.all_roots, subject, artifact_type)
+        return self._referrers.of(subject, artifact_type)

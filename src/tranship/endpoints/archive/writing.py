@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,9 +11,11 @@ from tranship import files, pump
 from tranship.endpoints.archive.arranging import Arranged, arrange_images
 from tranship.endpoints.choosing import patterns
 from tranship.engine import spans
+from tranship.errors import InvalidArgument, NoSpace
 from tranship.formats.compression import Compressing
 from tranship.formats.tar import TRAILER
 from tranship.model import naming
+from tranship.model.descriptor import MAX_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +33,9 @@ class Sink(Protocol):
     """What a stream is written to: anything with `write`, as files, sockets' makefile() and HTTP responses have it."""
 
     def write(self, chunk: memoryview, /) -> int | None:
-        """Take bytes; a count below the chunk's length means that the rest is to be written again."""
+        """Take bytes; a count below the chunk's length means that the rest is to be written again, None that all is taken
+        (but of a raw file it means that nothing was, since it does not wait).
+        """
         ...
 
 
@@ -41,7 +46,6 @@ class _Writing:
         self.value = value
         self.run = run
         self.names: list[Root] = []
-        self._origins: dict[Digest, Mapping[str, str]] = {}
 
     @property
     def single_images(self) -> bool:
@@ -50,6 +54,7 @@ class _Writing:
 
     def arranged(self, plan: Plan) -> Arranged:
         self.names = naming.rename(plan.roots, patterns(self.value.names))
+        origins = self.value.origins
         if self.value.format == "docker":
             from tranship.endpoints.archive.docker_writing import arrange_docker
 
@@ -58,7 +63,7 @@ class _Writing:
             plan,
             self.names,
             docker_manifest=self.value.docker_manifest and self.value.format == "auto",
-            origins=self._origins,
+            origins={root.descriptor.digest: origins(root.descriptor) for root in self.names} if origins else {},
         )
 
 
@@ -81,6 +86,8 @@ class FileDestination(_Writing):
     def prepare(self, plan: Plan) -> None:
         """Make the file beside its place, and write everything but the blobs."""
         arranged = self._arranged = self.arranged(plan)
+        if arranged.arrangement.size > MAX_SIZE:
+            raise NoSpace(f"no file can have {arranged.arrangement.size} bytes", path=self._path)
         self._fd = self._file.enter_context(files.replacing(self._path, durability=self.value.durability))
         os.ftruncate(self._fd, arranged.arrangement.size)  # padding and the trailer are zeros, and holes read as such
         for placed in arranged.arrangement.members:
@@ -146,9 +153,11 @@ class StreamDestination(_Writing):
 
     workers = 1
 
-    def __init__(self, value: Archive, run: Run, sink: Sink) -> None:
+    def __init__(self, value: Archive, run: Run, sink: Sink, *, done: Callable[[], object] | None = None) -> None:
+        """Write to `sink`; `done` is called when all of the archive is there."""
         super().__init__(value, run)
         self._sink = sink
+        self._done = done
         self._compressing: Compressing | None = None
         self._put: Callable[[memoryview], object] = self._write_all
         if value.compression is not None:
@@ -185,6 +194,8 @@ class StreamDestination(_Writing):
         self._put(memoryview(TRAILER))
         if self._compressing is not None:
             self._compressing.finish()
+        if self._done is not None:
+            self._done()
         return self.names
 
     def _known_up_to(self, last: Placed | None) -> None:
@@ -200,8 +211,14 @@ class StreamDestination(_Writing):
         view = memoryview(chunk)
         while view:
             count = self._sink.write(view)
-            if count is None or count >= len(view):
+            if count is None and not isinstance(self._sink, io.RawIOBase):
                 return
+            if not count or count < 0:
+                raise InvalidArgument(
+                    f"a {type(self._sink).__name__} takes no bytes at this moment",
+                    hint="give one that waits until it can",
+                    side="destination",
+                )
             view = view[count:]
 
     def _laid(self) -> Arranged:

@@ -20,18 +20,21 @@ from tranship.formats.tar.header import BLOCK, Member, make_member, padding, unp
 from tranship.pump import Reader, buffer, read_exactly
 
 MAX_MEMBERS = 1_000_000
+MAX_NAMES = 256 << 20  # characters of what an archive's members are called and say of themselves
 _ZEROS = bytes(BLOCK)
 
 ReadAt = Callable[[int, int], bytes]  # (offset, count) -> that many bytes, fewer only at the end
 
 
-def read_index(read_at: ReadAt, size: int, *, max_members: int = MAX_MEMBERS) -> list[Member]:
+def read_index(
+    read_at: ReadAt, size: int, *, max_members: int = MAX_MEMBERS, max_names: int = MAX_NAMES
+) -> list[Member]:
     """List the members of an archive of `size` bytes by its headers alone; `read_at(offset, count)` is a pread.
 
     Raises InvalidArgument for what is no tar, Truncated, DataLoss or Unsupported, each naming the byte.
     """
     index = []
-    for member in _walk(read_at, max_members):
+    for member in _walk(read_at, max_members, max_names):
         if member.data_offset + member.size + padding(member.size) > size:
             raise _truncated(member, size)
         index.append(member)
@@ -46,11 +49,11 @@ class TarStream:
     blocks, where more zeros may follow.
     """
 
-    def __init__(self, source: Reader, *, max_members: int = MAX_MEMBERS) -> None:
+    def __init__(self, source: Reader, *, max_members: int = MAX_MEMBERS, max_names: int = MAX_NAMES) -> None:
         self._source = source
         self._at = 0  # bytes taken from the source
         self._member: Member | None = None
-        self._walk = _walk(self._read_at, max_members)
+        self._walk = _walk(self._read_at, max_members, max_names)
 
     def __iter__(self) -> Iterator[Member]:
         return self
@@ -100,12 +103,12 @@ def _truncated(member: Member | None, end: int) -> Truncated:
 # --- the walk ---------------------------------------------------------------------------------------------------------
 
 
-def _walk(read_at: ReadAt, max_members: int) -> Iterator[Member]:
+def _walk(read_at: ReadAt, max_members: int, max_names: int) -> Iterator[Member]:
     """Yield the members in order; between two of them only headers are read, never data.
 
     `read_at` is asked for rising offsets only, so that a pipe can serve it by passing over what lies between.
     """
-    offset, count, extensions = 0, 0, Extensions()
+    offset, count, names, extensions = 0, 0, 0, Extensions()
     while (block := _next_block(read_at, offset, extensions)) is not None:
         header = unpack(block, offset)
         if header.type in NAMES:
@@ -115,6 +118,11 @@ def _walk(read_at: ReadAt, max_members: int) -> Iterator[Member]:
         if count > max_members:
             raise InvalidArgument(f"tar at byte {offset}: more than {max_members} members")
         member = make_member(header, offset, extensions.records(offset))
+        names += len(member.name) + len(member.linkname)
+        if member.xattrs:
+            names += sum(len(key) + len(value) for key, value in member.xattrs.items())
+        if names > max_names:
+            raise InvalidArgument(f"tar at byte {offset}: over {max_names} characters of names")
         yield member
         offset = member.data_offset + member.size + padding(member.size)
 
