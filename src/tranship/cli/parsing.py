@@ -26,6 +26,15 @@ class Parser(argparse.ArgumentParser):
         """Has the command words of its own, as `ls` of `tranship content ls`?"""
         return self._subparsers is not None
 
+    @property
+    def argument_words(self) -> list[str]:
+        """The arguments as the usage shows them: `SRC…`, `DST`, `[NAME…]`."""
+        shapes = {"+": "{}…", "*": "[{}…]", "?": "[{}]"}
+        return [
+            shapes.get(str(action.nargs), "{}").format(action.metavar or "|".join(action.choices or [action.dest]))
+            for action in self._get_positional_actions()
+        ]
+
     def error(self, message: str) -> NoReturn:
         """Refuse the words typed."""
         raise InvalidArgument(printable(message, 400), hint=f"`{self.prog} --help` tells more")
@@ -45,6 +54,8 @@ def parser_of(command: Command) -> Parser:
         epilog=_examples(module),
     )
     module.arguments(parser)
+    if not parser.is_family:
+        parser.usage = " ".join((parser.prog, "[OPTION…]", *parser.argument_words))
     return parser
 
 
