@@ -1,7 +1,7 @@
 """Taking a stretch of a file into another file: by clone where the file system can, else by copying and hashing at once.
 
 What must be hashed is decided here alone. Bytes that we wrote and verified ourselves (`span.trusted`) are trusted by the
-run's policy; all others are hashed, whatever the policy says:
+run's policy; all others are hashed, whatever the policy says, but for those that the user vouches for and a store marks:
 
     parallel  the buffer that is copied is hashed; of a clone the clone is hashed, before it gets its name
     trusted   no hash
@@ -29,18 +29,27 @@ _LARGE = 1 << 20  # bytes; below, a plain copy is as quick as anything. Our arch
 
 
 def take(
-    span: FileSpan, descriptor: Descriptor, fd: int, at: int, run: Run, *, alone: bool, behind: bool = True
+    span: FileSpan,
+    descriptor: Descriptor,
+    fd: int,
+    at: int,
+    run: Run,
+    *,
+    alone: bool,
+    behind: bool = True,
+    vouched: bool = False,
 ) -> None:
     """Bring the bytes of `span` to offset `at` of the open file `fd`, verified, and report their progress.
 
     `alone` says that they are to be the file's whole content, which makes cloning possible whatever their length.
-    `behind` lets the disk begin with what has been copied, for a file that will be synced.
+    `behind` lets the disk begin with what has been copied, for a file that will be synced. `vouched` leaves the hash to a
+    later day, for a destination that marks what nobody has hashed.
     Raises Truncated or DigestMismatch; what has been written then is worth nothing.
     """
     meter = run.meter(descriptor)
     meter.done = 0
     check_size(descriptor, span.size, "the source")
-    hashed = not (span.trusted and run.verification == "trusted")
+    hashed = not (vouched or (span.trusted and run.verification == "trusted"))
     if hashed and run.verification == "strict":
         check(span.fd, span.offset, descriptor, run)
         hashed = False

@@ -22,7 +22,7 @@ from tranship.store.writer import Writer
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tranship.store.core import Scope
     from tranship.store.values import IngestStatus
@@ -130,6 +130,11 @@ class Content:
             return bytes(data)
 
     # ------------------------------------------------------------------------------------------------- changing
+
+    def vouched(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of the blobs that were taken at a user's word, and not hashed since."""
+        with self._scope.read() as connection:
+            return {digest for digest in digests if placing.is_vouched(connection, digest)}
 
     def update(
         self, digest: Digest, labels: Mapping[str, str] | None, fieldpaths: Sequence[str] | None = None

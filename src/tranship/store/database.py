@@ -31,7 +31,8 @@ CREATE TABLE namespaces(name TEXT PRIMARY KEY, labels TEXT NOT NULL DEFAULT '{}'
 
 -- The files. One that no namespace records is condemned: the next sweep removes it, or a writer revives it.
 CREATE TABLE blobs(
-  digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created_at INTEGER NOT NULL, verified_at INTEGER
+  digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created_at INTEGER NOT NULL, verified_at INTEGER,
+  vouched INTEGER NOT NULL DEFAULT 0  -- 1: taken at a user's word, and not hashed since
 ) WITHOUT ROWID;
 
 CREATE TABLE content(

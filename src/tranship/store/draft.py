@@ -77,10 +77,11 @@ class Draft:
             raise CommitMismatch(f"blob {placement.digest.short} should have {placement.size} bytes, found {found}")
         return self.commit(actual)
 
-    def commit(self, actual: Digest | None = None) -> bool:
+    def commit(self, actual: Digest | None = None, *, vouched: bool = False) -> bool:
         """Give the file its name: in a batch when the batch does, otherwise now and for good.
 
-        actual  the digest that the caller has computed over the bytes that it wrote. Without it the file is read again.
+        actual   the digest that the caller has computed over the bytes that it wrote. Without it the file is read again
+        vouched  nobody has: the user's word stands for the bytes. The blob is marked, until it is verified
 
         Bytes beyond the size are cut off: cloning works in whole blocks. Raises CommitMismatch when there are fewer, or when
         they have another digest. False when the namespace had the blob already (then it has the labels and the lease too).
@@ -93,6 +94,8 @@ class Draft:
             raise CommitMismatch(
                 f"blob {placement.digest.short} should have {placement.size} bytes, {length} were written"
             )
+        if vouched:
+            placement.vouched, actual = True, placement.digest
         if actual is None:
             hasher = placement.digest.hasher()
             pump.hash_range(self.fd, 0, placement.size, hasher)

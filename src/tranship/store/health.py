@@ -112,7 +112,7 @@ def verify(
         checked, total = checked + 1, total + found[1]
         if found[0] == digest:
             with core.database.write(durable=False) as connection:
-                connection.execute("UPDATE blobs SET verified_at = ? WHERE digest = ?", (now(), digest))
+                connection.execute("UPDATE blobs SET verified_at = ?, vouched = 0 WHERE digest = ?", (now(), digest))
         else:
             set_aside(core, digest)
             corrupt.append(digest)

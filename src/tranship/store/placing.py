@@ -50,6 +50,7 @@ class Placement:
     ref: str | None = None  # the ingest that ends with it,
     fd: int = -1  # and its open file, which `path` must still lead to: an ingest can be aborted under its writer
 
+    vouched: bool = False  # a user's word stands for its bytes: nobody has hashed them
     created: bool = False  # set by `place`: the namespace did not have it before
     synced: bool = False  # its bytes are on the disk
     lost: bool = False  # they could not be brought there: what the file now reads as is not what the disk has
@@ -91,7 +92,11 @@ def place(core: Core, placements: Sequence[Placement], *, durable: bool = True) 
 def _place(core: Core, placements: Sequence[Placement], *, durable: bool) -> None:
     if core.full:
         with core.database.read() as connection:
-            new = [p for p in placements if not is_whole(connection, core.layout, p.digest)]
+            new = [
+                p
+                for p in placements
+                if is_vouched(connection, p.digest) or not is_whole(connection, core.layout, p.digest)
+            ]
         sync_files(core, new)
     hit("place.synced")
     with core.database.write(durable=durable) as connection:
@@ -107,7 +112,7 @@ def _place(core: Core, placements: Sequence[Placement], *, durable: bool) -> Non
 
 def _name(core: Core, connection: sqlite3.Connection, placements: Sequence[Placement]) -> None:
     for p in placements:
-        if is_whole(connection, core.layout, p.digest):
+        if is_whole(connection, core.layout, p.digest) and (p.vouched or not is_vouched(connection, p.digest)):
             continue
         if core.full:  # again: what was there when we looked may have been collected since
             sync_files(core, [p])
@@ -145,14 +150,21 @@ def is_whole(connection: sqlite3.Connection, layout: Layout, digest: Digest, siz
         return False
 
 
+def is_vouched(connection: sqlite3.Connection, digest: Digest) -> bool:
+    """Was the blob taken at a user's word, and not hashed since? Verified bytes take its place when they come."""
+    row = connection.execute("SELECT vouched FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    return row is not None and bool(row[0])
+
+
 def record(connection: sqlite3.Connection, placements: Iterable[Placement]) -> None:
     """Write the rows: the files, the namespaces' records, the holds of leases; note in each what was new."""
     time = now()
     for p in placements:
         connection.execute(
-            "INSERT INTO blobs(digest, size, created_at) VALUES (?, ?, ?) "
-            "ON CONFLICT(digest) DO UPDATE SET size = excluded.size WHERE size != excluded.size",
-            (p.digest, p.size, time),
+            "INSERT INTO blobs(digest, size, created_at, vouched) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT(digest) DO UPDATE SET size = excluded.size, vouched = excluded.vouched "
+            "WHERE size != excluded.size OR (vouched AND NOT excluded.vouched)",
+            (p.digest, p.size, time, p.vouched),
         )
         p.created = add_record(connection, p.namespace, p.digest, p.labels, time, merge=p.ref is None)
         hold(connection, p.namespace, p.lease, p.digest)

@@ -60,9 +60,9 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
             return explicit if host in registries else None
 
     else:
-        from tranship.http.credentials import finder
+        from tranship.http.credentials import standard
 
-        find = finder(environment)
+        find = standard(environment).find
 
     def client(find: Find) -> Client:
         return Client(
