@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from tranship.model import naming
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tranship.engine.protocols import Source
     from tranship.model.descriptor import Root
+    from tranship.model.digest import Digest
 
 
 def patterns(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -19,6 +22,26 @@ def patterns(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
     if names is None:
         return ()
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def chosen(source: Source, roots: Sequence[Root], names: Sequence[str], where: str) -> Sequence[Root]:
+    """The images that `names` pick among all roots of an index, by `choose`; without names all that are images of their own.
+
+    Some tools, oras among them, list every manifest that they copy. A nameless one that an index beside it names is a part
+    of that image, and comes with it.
+    """
+    if names or all(root.name for root in roots):
+        return choose(roots, names, where)
+    from tranship.engine.plan import read_all
+    from tranship.model.manifest import Index, parse
+
+    parts: set[Digest] = set()
+    for descriptor in {root.descriptor.digest: root.descriptor for root in roots if root.descriptor.is_index}.values():
+        with contextlib.suppress(NotFound):
+            document = parse(read_all(source, descriptor), descriptor)
+            if isinstance(document, Index):
+                parts.update(child.digest for child in document.manifests)
+    return [root for root in roots if root.name or root.subject or root.descriptor.digest not in parts]
 
 
 def choose(roots: Sequence[Root], names: Sequence[str], where: str) -> Sequence[Root]:

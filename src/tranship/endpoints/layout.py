@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tranship import files
-from tranship.endpoints.choosing import choose, patterns
+from tranship.endpoints.choosing import chosen, patterns
 from tranship.endpoints.files import FileBlob, about, read_small, whole_file
 from tranship.endpoints.referrers import Referrers
 from tranship.engine import spans
@@ -68,8 +68,9 @@ class Layout:
         del run
         with _directory(os.fspath(self.path)) as folder:
             with about(str(self)):
-                roots = layout.parse_index(_read_index(folder))
-            yield LayoutSource(str(self), folder, roots, choose(roots, patterns(self.names), str(self)))
+                source = LayoutSource(str(self), folder, layout.parse_index(_read_index(folder)))
+                source.choose(chosen(source, source.all_roots, patterns(self.names), str(self)))
+            yield source
 
     @contextlib.contextmanager
     def open_destination(self, run: Run) -> Iterator[LayoutDestination]:
@@ -87,15 +88,19 @@ class LayoutSource:
 
     readers = 1
 
-    def __init__(self, where: str, folder: int, roots: Sequence[Root], chosen: Sequence[Root]) -> None:
+    def __init__(self, where: str, folder: int, roots: Sequence[Root]) -> None:
         self._where = where
         self._folder = folder
-        self._roots = chosen
+        self.all_roots = self._chosen = roots
         self._referrers = Referrers(self, roots)
+
+    def choose(self, roots: Sequence[Root]) -> None:
+        """Take these roots alone."""
+        self._chosen = roots
 
     def roots(self) -> Sequence[Root]:
         """The chosen images, in the order of the index."""
-        return self._roots
+        return self._chosen
 
     def has(self, descriptor: Descriptor) -> bool:
         """Is there anything of that name? DataLoss when it has another size: it was cut, or is not what it is called."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from tranship import files, pump
-from tranship.endpoints.choosing import choose, patterns
+from tranship.endpoints.choosing import chosen, patterns
 from tranship.endpoints.files import about
 from tranship.errors import InvalidArgument, NotFound, printable
 
@@ -80,7 +80,7 @@ class Archive:
             with about(str(self)):
                 contents, rest = self._contents(run, stack)
                 source = open_images(contents, str(self), run, wanted=self.format)
-                source.choose(choose(source.all_roots, patterns(self.names), str(self)))
+                source.choose(chosen(source, source.all_roots, patterns(self.names), str(self)))
             yield self._with_index(source) if self.index_names else source
             if rest is not None:
                 _drain(rest)
