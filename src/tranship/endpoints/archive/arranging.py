@@ -148,4 +148,5 @@ def _best(plan: Plan, selected: Sequence[Descriptor], known: Known) -> Manifest 
 
 def _is_image(manifest: Manifest) -> bool:
     """Has it a config and layers that an engine can load? Artifacts and attestations have not."""
-    return manifest.config is not None and manifest.config.kind == "config"
+    kinds = {layer.kind for layer in manifest.layers}
+    return manifest.config is not None and manifest.config.kind == "config" and kinds <= {"layer"}
