@@ -273,11 +273,13 @@ def render(table: Table, columns: Sequence[Column] = RATES) -> str:
 
 
 def pivot(title: str, tables: Sequence[Table], cell: Callable[[Table, Row], str]) -> str:
-    """One number of several tables with the same tools: a row for each tool, a column for each table."""
+    """One number of several tables: a row for each tool, a column for each table. A tool need not be in all of them."""
     lines = [[title, *(table.title for table in tables)], ["---", *("---:" for _ in tables)]]
-    for number, row in enumerate(tables[0].rows):
-        rows = [(table, table.rows[number]) for table in tables]
-        lines.append([row.tool, *(cell(*each) if each[1].samples else "-" for each in rows)])
+    for tool in dict.fromkeys(row.tool for table in tables for row in table.rows):
+        found = [
+            (table, next((row for row in table.rows if row.tool == tool and row.samples), None)) for table in tables
+        ]
+        lines.append([tool, *(cell(table, row) if row else "-" for table, row in found)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

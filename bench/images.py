@@ -107,12 +107,15 @@ class Content:
 
 
 def _entries(root: Path, names: set[str]) -> list[Entry]:
-    found = []
-    for name in sorted(names - {"."}):
+    """Packages of an older suite name files below /bin, /lib and so on: in a system of merged /usr, links to the folders in /usr."""
+    found = {}
+    for name in names - {"."}:
+        top, _, rest = name.partition("/")
         path = root / name
         size = path.stat().st_size if path.is_file() and not path.is_symlink() else 0
-        found.append((name, str(path), size))
-    return found
+        merged = os.path.join(os.readlink(root / top), rest) if rest and (root / top).is_symlink() else name
+        found[merged] = (merged, str(path), size)
+    return sorted(found.values())
 
 
 def split(entries: Sequence[Entry], parts: int) -> list[list[Entry]]:
