@@ -150,7 +150,9 @@ class LayoutDestination:
         os.makedirs(self._path, exist_ok=True)
         folder = self._open_folder()
         with about(str(self._value)):
-            _present_index(folder)  # refuse a layout that we cannot add to, before the first write
+            before = _present_index(folder)
+            if before is not None:
+                layout.parse_index(before)  # refuse a layout that we cannot add to, before the first write
             blobs = self._opened.enter_context(_made("blobs", folder))
             for algorithm in sorted({d.digest.algorithm for d in (*plan.blobs, *plan.documents)}):
                 self._blobs[algorithm] = self._opened.enter_context(_made(algorithm, blobs))
