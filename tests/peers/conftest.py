@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tranship import Layout, Store, transfer
+from tranship import Archive, Layout, Store, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,5 +22,18 @@ def stores(images: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
         if not (folder / kind).exists():
             transfer(Layout(images(kind)), Store(root=folder / kind))
         return Store(root=folder / kind)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def archives(images: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """archives("small") is an archive of this kind of image, as every peer reads it."""
+    folder = tmp_path_factory.mktemp("archives")
+
+    def get(kind: str) -> Path:
+        if not (folder / kind).exists():
+            transfer(Layout(images(kind)), Archive(folder / kind))
+        return folder / kind
 
     return get

@@ -6,6 +6,7 @@ Truth is read from folders of blobs (`blobs/ALGORITHM/HEX`: a layout, or contain
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import platform
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from support import graphs
+from support.images import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,11 +70,20 @@ def image(folder: Path, root: str, architecture: str = ARCHITECTURE) -> Image:
     return Image(root, f"sha256:{config}", frozenset(graphs.closure(folder, root, partial=True)))
 
 
-def diff_ids(folder: Path, root: str) -> list[str]:
-    """The digests of the uncompressed layers of the image for this machine."""
+def uncompressed(folder: Path, root: str) -> list[str]:
+    """The digests of the layers' uncompressed bytes, computed, of the image for this machine; its config must say the same."""
     manifest = json.loads(graphs.blob(folder, manifest_of(folder, root)))
-    found: list[str] = json.loads(graphs.blob(folder, manifest["config"]["digest"]))["rootfs"]["diff_ids"]
+    said = json.loads(graphs.blob(folder, manifest["config"]["digest"]))["rootfs"]["diff_ids"]
+    layers = (unpacked(graphs.blob(folder, layer["digest"])) for layer in manifest["layers"])
+    found = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    assert found == said
     return found
+
+
+def unpacked(layer: bytes) -> bytes:
+    if layer.startswith(b"\x1f\x8b"):
+        return gzip.decompress(layer)
+    return zstd.decompress(layer) if layer.startswith(b"\x28\xb5\x2f\xfd") else layer
 
 
 def names(folder: Path) -> dict[str, str]:
