@@ -65,3 +65,26 @@ def test_nameless_manifests_that_no_index_names_are_images(images: Callable[[str
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
     transfer(Layout(folder), Layout(tmp_path / "copy"))
     assert graphs.images(tmp_path / "copy") == graphs.images(images("many-3"))
+
+
+def test_a_nameless_manifest_whose_subject_is_there_is_its_referrer(
+    images: Callable[[str], Path], tmp_path: Path
+) -> None:
+    subject, referrer = (entry["digest"] for entry in graphs.index(images("artifact")))
+    stored = transfer(Layout(images("artifact")), Store(root=tmp_path / "store"))
+    found = [(image.name, image.descriptor.digest, image.subject) for image in stored.roots]
+    assert found == [("localhost/artifact:v1", subject, None), (None, referrer, subject)]
+    transfer(Store(root=tmp_path / "store"), Layout(tmp_path / "without"))
+    assert graphs.images(tmp_path / "without").keys() == {subject}
+    transfer(Store(root=tmp_path / "store"), Layout(tmp_path / "with"), selection=Selection(referrers=""))
+    assert graphs.images(tmp_path / "with") == graphs.images(images("artifact"))
+
+
+def test_a_nameless_manifest_whose_subject_is_absent_is_an_image(images: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(images("artifact"), tmp_path / "alone")
+    index = json.loads((folder / "index.json").read_bytes())
+    del index["manifests"][0]
+    (folder / "index.json").write_text(json.dumps(index), "utf-8")
+    (image,) = transfer(Layout(folder), Store(root=tmp_path / "store")).roots
+    assert image.name is not None
+    assert image.name.endswith(f"@{index['manifests'][0]['digest']}")

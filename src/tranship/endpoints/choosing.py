@@ -25,23 +25,41 @@ def patterns(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 def chosen(source: Source, roots: Sequence[Root], names: Sequence[str], where: str) -> Sequence[Root]:
-    """The images that `names` pick among all roots of an index, by `choose`; without names all that are images of their own.
+    """The images that `names` pick among all roots of an index, by `choose`; without names all, with what refers to them.
 
-    Some tools, oras among them, list every manifest that they copy. A nameless one that an index beside it names is a part
-    of that image, and comes with it.
+    Some tools, oras among them, list every manifest that they copy. A nameless one is then no image of its own when an index
+    beside it names it, for so it comes with that image, or when its subject is there: it is a referrer.
     """
     if names or all(root.name for root in roots):
         return choose(roots, names, where)
+    parts, subjects = _relations(source, roots)
+    there = {*parts, *(root.descriptor.digest for root in roots)}
+    found = []
+    for root in roots:
+        subject = subjects.get(root.descriptor.digest)
+        if root.name or root.subject:
+            found.append(root)
+        elif root.descriptor.digest not in parts:
+            found.append(replace(root, subject=subject if subject in there else None))
+    return found
+
+
+def _relations(source: Source, roots: Sequence[Root]) -> tuple[set[Digest], dict[Digest, Digest]]:
+    """The digests that the indexes among `roots` name, and of the nameless roots their subjects."""
     from tranship.engine.plan import read_all
     from tranship.model.manifest import Index, parse
 
     parts: set[Digest] = set()
-    for descriptor in {root.descriptor.digest: root.descriptor for root in roots if root.descriptor.is_index}.values():
+    subjects: dict[Digest, Digest] = {}
+    wanted = (root.descriptor for root in roots if root.descriptor.is_index or not root.name)
+    for descriptor in {d.digest: d for d in wanted if d.is_document}.values():
         with contextlib.suppress(NotFound):
             document = parse(read_all(source, descriptor), descriptor)
             if isinstance(document, Index):
                 parts.update(child.digest for child in document.manifests)
-    return [root for root in roots if root.name or root.subject or root.descriptor.digest not in parts]
+            if document.subject is not None:
+                subjects[descriptor.digest] = document.subject.digest
+    return parts, subjects
 
 
 def choose(roots: Sequence[Root], names: Sequence[str], where: str) -> Sequence[Root]:
