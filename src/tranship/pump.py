@@ -39,6 +39,11 @@ def buffer() -> memoryview:
     return view
 
 
+def release() -> None:
+    """Let go of this thread's buffer: for a thread that lives on after its work, in a pool."""
+    _local.__dict__.clear()
+
+
 def nothing(_count: int) -> None:
     """The Advance that nobody listens to."""
 

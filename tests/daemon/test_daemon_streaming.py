@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from support.transfers import eventually
 from tranship._api.services.leases.v1 import leases_pb2 as le
 from tranship._api.services.streaming.v1.streaming_pb2 import StreamInit
 from tranship._api.wellknown import Any, Empty
@@ -33,15 +34,6 @@ def opened(daemon, channel):
     """A client's stream and the daemon's side of it."""
     with ClientStream(channel, "s") as client:
         yield client, daemon.streams.get("lab", "s")
-
-
-def eventually(condition):
-    pause = threading.Event()
-    for _ in range(300):
-        if condition():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it never became true")
 
 
 # ------------------------------------------------------------------------------------------------------------- handshake

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 from tranship._api.types.transfer import progress_pb2
 from tranship.containerd.codec import MAX_ITEMS, MAX_TEXT, pack, unpack
 from tranship.containerd.values import to_descriptor
-from tranship.engine.progress import Progress, Stage
+from tranship.engine.progress import Progress, Stage, key
 from tranship.errors import InvalidReference, printable
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tranship._api.wellknown import Any
+    from tranship.engine.plan import Plan
 
 _STARTED = {
     "pull": ("Resolving from OCI Registry ({})", "Pulling from OCI Registry ({})"),
@@ -28,6 +31,8 @@ _STARTED = {
     "export": ("Exporting",),
     "tag": (),
 }
+_SHORT = {"import", "export"}  # of their blobs containerd tells nothing, and ctr would print a tree for each event
+_BEGINS = {"pull": "fetching image content", "push": "pushing content"}
 _COMPLETED = {
     "pull": "Completed pull from OCI Registry ({})",
     "push": "Completed push to OCI Registry ({})",
@@ -38,10 +43,36 @@ _COMPLETED = {
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How containerd tells of one transfer: by its operation, and the reference of its registry if it has one."""
+    """How containerd tells of one transfer: by its operation, the reference of its registry, and the image in its store."""
 
     operation: str  # of tranship.engine.progress.OPERATIONS, or "copy"
     reference: str = ""
+    image: str = ""
+
+    def planned(self, plan: Plan) -> Iterator[Progress]:
+        """The images that are about to move, and everything that waits for its turn, parents first."""
+        if self.operation in _SHORT:
+            return
+        if self.operation in _BEGINS:
+            for root in plan.roots:
+                yield Progress(
+                    stage=Stage.IMAGE,
+                    event=_BEGINS[self.operation],
+                    name=self.image or root.name or "",
+                    descriptor=root.descriptor,
+                )
+        names = {root.descriptor.digest: self.image or root.name or "" for root in plan.roots}
+        for descriptor in (*reversed(plan.documents), *plan.blobs):
+            parent = plan.parents.get(descriptor.digest)
+            name = key(plan.nodes[parent].descriptor) if parent is not None else names.get(descriptor.digest)
+            yield Progress(
+                stage=Stage.BLOB,
+                event="waiting",
+                name=key(descriptor),
+                parents=(name,) if name else (),
+                total=descriptor.size,
+                descriptor=descriptor,
+            )
 
     def __call__(self, event: Progress) -> tuple[Progress, ...]:
         """What containerd's clients are sent for an event of the engine's; nothing for what only the engine knows."""
@@ -54,10 +85,15 @@ class Wording:
             case Stage.COMPLETED:
                 words = (_COMPLETED.get(self.operation, event.event),)
             case Stage.FAILED | Stage.CANCELLED:
-                return (
-                    replace(event, event=f"{event.event}: {event.reason}" if event.reason else event.event, name=""),
-                )
-            case Stage.PLANNED:
+                words = (f"{event.event}: {event.reason}" if event.reason else event.event,)
+                return (replace(event, event=words[0], name=""),)
+            case Stage.IMAGE if self.operation == "push":
+                return (replace(event, event="pushed content", name=self.image or event.name),)
+            case Stage.IMAGE if self.operation == "export":
+                words = ()
+            case Stage.BLOB if self.operation in _SHORT:
+                words = ()
+            case Stage.PLANNED | Stage.RECEIVING | Stage.HASHING:
                 words = ()
             case _:
                 return (event,)
@@ -98,6 +134,8 @@ def _stage(event: str, name: str) -> Stage:
         return Stage.COMPLETED
     if event.startswith("Failed "):
         return Stage.FAILED
+    if event.startswith("Cancelled "):
+        return Stage.CANCELLED
     if not name:
         return Stage.STARTED if event in {"Importing", "Exporting"} or event.startswith(_STARTS) else Stage.NOTICE
     return Stage.IMAGE if event in _OF_IMAGES else Stage.BLOB

@@ -29,6 +29,7 @@ from tranship.daemon.services.introspection import IntrospectionService
 from tranship.daemon.services.leases import LeasesService
 from tranship.daemon.services.namespaces import NamespacesService
 from tranship.daemon.services.streaming import StreamingService
+from tranship.daemon.services.transfer import TransferService
 from tranship.daemon.streams import Streams
 from tranship.errors import NotFound, printable
 
@@ -127,6 +128,7 @@ class Daemon:
             *ImagesService(self._store, self.events, self.collector).routes(),
             *ContentService(self._store, self.events, self.collector).routes(),
             *StreamingService(self.streams).routes(),
+            *TransferService(self._store, self.streams, self.events, self.collector).routes(),
             *EventsService(self.events).routes(),
         ]
 

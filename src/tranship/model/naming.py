@@ -50,7 +50,8 @@ class Naming:
 
     name      of the image that is pulled or tagged; of the index of an import
     extra     further names, and rules for the images that an import's index lists
-    nameless  an image that comes without any name is called NAMELESS@DIGEST; None, containerd's way, leaves it unstored
+    nameless  an image that comes without any name is called NAMELESS@DIGEST; None, containerd's way, leaves it unstored, and
+              an import of which nothing is stored is none the worse for it
     """
 
     name: str | None = None
@@ -79,18 +80,24 @@ class Naming:
         )
         return cls(name=index_name or None, extra=(rule,), nameless=prefix)
 
+    @property
+    def outright(self) -> tuple[str, ...]:
+        """The names that are given, and not made by a rule."""
+        names = (self.name, *(rule.name for rule in self.extra if not rule.is_prefix))
+        return tuple(dict.fromkeys(name for name in names if name))
+
     def of_top(self, descriptor: Descriptor) -> tuple[str, ...]:
         """Name what a transfer is about: the image pulled or tagged, or the whole index of an import."""
-        names = [self.name] if self.name else []
-        for rule in self.extra:
-            if not rule.is_prefix:
-                names.append(rule.name)
-            elif rule.add_digest:
-                names.append(f"{rule.name}@{descriptor.digest}")
-        return tuple(dict.fromkeys(names))
+        rules = (rule for rule in self.extra if rule.is_prefix and rule.add_digest)
+        return tuple(dict.fromkeys((*self.outright, *(f"{rule.name}@{descriptor.digest}" for rule in rules))))
 
     def of_member(self, root: Root) -> tuple[str, ...]:
-        """Name an image that an import's index lists, by its annotations; none when no rule takes it."""
+        """Name an image that an import's index lists, by its annotations; none when no rule takes it.
+
+        A root that has one of the names given outright keeps it: it is the index itself.
+        """
+        if root.name and root.name in self.outright:
+            return (root.name,)
         names: list[str] = []
         for rule in self.extra:
             if not rule.is_prefix:
@@ -105,10 +112,13 @@ class Naming:
         return tuple(dict.fromkeys(names))
 
     def name_members(self, roots: Iterable[Root]) -> list[Root]:
-        """Give each image of an import its names, a root for each. NotFound when none of them gets any."""
+        """Give each image of an import its names, a root for each.
+
+        NotFound when none of them gets any, but for containerd's way (`nameless` None).
+        """
         roots = list(roots)
         named = [replace(root, name=name) for root in roots for name in self.of_member(root)]
-        if roots and not named:
+        if roots and not named and self.nameless is not None:
             found = sorted({printable(name) for root in roots if (name := root.name or stated_name(root.descriptor))})
             wanted = " or ".join(rule.name for rule in self.extra if rule.is_prefix)
             raise NotFound(
@@ -144,6 +154,12 @@ def _is_below(name: str, prefix: str) -> bool:
 def stated_name(descriptor: Descriptor) -> str | None:
     """What an index calls the image that it lists: its full name, or else its tag."""
     return descriptor.annotations.get(IMAGE_NAME) or descriptor.annotations.get(REF_NAME) or None
+
+
+def source_label(domain: str) -> str:
+    """The label that notes which repositories of a registry hold a blob. As with containerd, the port is no part of it."""
+    host = re.fullmatch(r"\[(.*)\](?::[0-9]*)?|([^:]*)(?::[0-9]*)?", domain)
+    return f"{SOURCE_LABEL}.{(host[1] or host[2]) if host else domain}"
 
 
 def in_archive(root: Root, labels: Mapping[str, str] | None = None) -> Descriptor:

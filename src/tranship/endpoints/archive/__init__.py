@@ -42,6 +42,7 @@ class Archive:
     recompress       "docker" only: turn zstd layers, which docker before 23 cannot read, into gzip
     durability       of a file: "full" (survives a power cut) or "process"
     clobber          may an existing file be replaced?
+    compress_layers  as a source: of an archive of docker's, turn uncompressed layers into gzip
     index_names      as a source: names for the archive's own index, which then is an image of all images
     origins          as a destination: gives the labels of an image's blob; those that tell of a registry become annotations,
                      as in containerd's archives. None: no such annotations, so that the same image gives the same bytes
@@ -55,6 +56,7 @@ class Archive:
     recompress: bool = False
     durability: files.Durability = "full"
     clobber: bool = True
+    compress_layers: bool = False
     index_names: tuple[str, ...] = ()
     origins: Callable[[Descriptor], Mapping[str, str]] | None = field(default=None, repr=False)
 
@@ -79,6 +81,10 @@ class Archive:
         with contextlib.ExitStack() as stack:
             with about(str(self)):
                 contents, rest = self._contents(run, stack)
+                if self.compress_layers:
+                    from tranship.endpoints.archive.docker_gzip import packing
+
+                    contents = stack.enter_context(packing(contents, run))
                 source = open_images(contents, str(self), run, wanted=self.format)
                 source.choose(chosen(source, source.all_roots, patterns(self.names), str(self)))
             yield self._with_index(source) if self.index_names else source

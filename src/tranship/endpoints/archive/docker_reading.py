@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tranship import pump
 from tranship.endpoints.archive.contents import Contents, read
+from tranship.endpoints.archive.docker_gzip import Packing
 from tranship.endpoints.archive.reading import ArchiveSource
 from tranship.endpoints.files import FileBlob, SpanReader, about
 from tranship.engine.progress import Progress, Stage
@@ -142,9 +143,17 @@ class _Parts:
         known = self._layers.get(member.name)
         if known is None:
             with about(f"layer {printable(repr(member.name))}"):
-                known = self._layers[member.name] = self._describe(member)
-            self.places[known.descriptor.digest] = member
+                known = self._layers[member.name] = self._described(member)
+            self.places[known.descriptor.digest] = known.member
         return known
+
+    def _described(self, member: Member) -> _Layer:
+        layer = self._describe(member)
+        if not isinstance(self._contents, Packing) or mediatypes.compression(layer.descriptor.media_type) is not None:
+            return layer
+        packed, digest, diff_id = self._contents.pack(member)
+        made = replace(layer.descriptor, media_type=mediatypes.DOCKER_LAYER_GZIP, digest=digest, size=packed.size)
+        return _Layer(made, packed, diff_id)
 
     def _describe(self, member: Member) -> _Layer:
         named = layout.digest_of_path(member.name) or self._contents.digest(member.name)

@@ -18,7 +18,7 @@ from tranship.model import naming
 from tranship.model.descriptor import MAX_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from tranship.endpoints.archive import Archive
     from tranship.engine.plan import Plan
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tranship.engine.run import Run
     from tranship.formats.tar import Placed
     from tranship.model.descriptor import Descriptor, Root
-    from tranship.model.digest import Digest
 
 
 class Sink(Protocol):

@@ -187,7 +187,8 @@ class RegistryDestination:
         key = (home.repository, descriptor.digest)
         if key in self._there:
             return True
-        if domain != home.domain or path == home.path or key in self._uploads:
+        same = naming.source_label(domain) == naming.source_label(home.domain)  # a store's note has no port
+        if not same or path == home.path or key in self._uploads:
             return False
         host, place = self._where(home)
         answer = self._session.run(host, mount(place, descriptor, path))

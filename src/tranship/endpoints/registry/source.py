@@ -224,6 +224,12 @@ class _Document:
         self.descriptor = descriptor
         self._source = source
 
+    @property
+    def repositories(self) -> Sequence[str]:
+        """Where it is."""
+        home = self._source.home(self.descriptor)
+        return [home.repository] if home is not None else []
+
     def open(self, offset: int = 0) -> AbstractContextManager[Reader]:
         """Fetch it."""
         return MemoryBlob(self.descriptor, self._source.document(self.descriptor)).open(offset)

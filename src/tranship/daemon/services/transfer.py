@@ -1,0 +1,149 @@
+"""The Transfer service: containerd's one operation, over our engine.
+
+    from, to       image store   registry   export stream
+    registry       pull          copy       copy
+    image store    tag           push       export
+    import stream  import        copy       echo
+
+containerd answers "not implemented" to what is called a copy here. A request names streams that its client has opened: for the
+archive's bytes, for questions about credentials, for progress. All of them are closed when the transfer has ended, in whatever
+way, before its answer goes out; and an answer that says "done" goes out when the client has the bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from tranship._api.events import content_pb2, image_pb2
+from tranship._api.wellknown import Empty
+from tranship.containerd.codec import url
+from tranship.containerd.ends import decode_end
+from tranship.containerd.mapping import naming_of, selection_of
+from tranship.containerd.methods import Transfer
+from tranship.containerd.progress import Wording
+from tranship.containerd.wire import WireExportStream, WireImageStore, WireImportStream, WireRegistry
+from tranship.daemon.calls import Route, unary
+from tranship.daemon.ends import Ends
+from tranship.daemon.streams import WindowBudget
+from tranship.daemon.telling import Telling
+from tranship.engine.progress import Progress, Stage, operation
+from tranship.engine.transfer import transfer
+from tranship.errors import Cancelled, NotFound, TranshipError, Unsupported
+from tranship.pump import pump, release
+from tranship.store import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tranship._api.services.transfer.v1 import transfer_pb2 as pb
+    from tranship.daemon.calls import Call
+    from tranship.daemon.collector import Collector
+    from tranship.daemon.ends import Destination, Source
+    from tranship.daemon.events import Events
+    from tranship.daemon.streams import OpenStream, Streams
+    from tranship.store import Store
+
+_KINDS = {WireRegistry: "registry", WireImageStore: "store", WireImportStream: "archive", WireExportStream: "archive"}
+
+
+class TransferService:
+    """Over the daemon's store and its clients' streams."""
+
+    def __init__(self, store: Store, streams: Streams, events: Events, collector: Collector) -> None:
+        self._store = store
+        self._streams = streams
+        self._events = events
+        self._collector = collector
+        self._windows = WindowBudget()
+
+    def routes(self) -> list[Route]:
+        """What serves the methods."""
+        return [unary(Transfer.TRANSFER, self._transfer)]
+
+    def _transfer(self, request: pb.TransferRequest, call: Call) -> Empty:
+        with contextlib.ExitStack() as stack:
+            stack.callback(release)  # this thread goes back to a pool
+            ends = Ends(self._store, self._streams, self._windows, call, stack)
+            stream = request.options.progress_stream
+            progress = ends.stream(stream) if stream else None
+            source, destination = decode_end(request.source, "source"), decode_end(request.destination, "destination")
+            if isinstance(source, WireExportStream) or isinstance(destination, WireImportStream):
+                raise Unsupported(
+                    f"method Transfer not implemented for {url(request.source)} to {url(request.destination)}"
+                )
+            match source, destination:
+                case WireImageStore(), WireImageStore():
+                    self._tag(source, destination, ends, call)
+                case WireImportStream(), WireExportStream():
+                    pump(ends.reader(source), ends.writer(destination, pad=False).write)
+                case _:
+                    self._move(source, destination, ends, call, progress)
+        return Empty()
+
+    def _tag(self, source: WireImageStore, destination: WireImageStore, ends: Ends, call: Call) -> None:
+        """Give an image further names. Its content is not looked at, and names that exist are moved, as by containerd."""
+        target = ends.space.images.get(source.name).target
+        names = naming_of(destination).of_top(target)
+        if not names:
+            raise NotFound("no image name found")
+        ends.space.images.put_all(Image(name, target, destination.labels) for name in names)
+        self._tell_of_images(names, call)
+
+    def _move(
+        self, source: Source, destination: Destination, ends: Ends, call: Call, stream: OpenStream | None
+    ) -> None:
+        both = (source, destination)
+        word = operation(_KINDS[type(source)], _KINDS[type(destination)])
+        reporter = Telling(
+            Wording(
+                word,
+                reference=next((end.reference for end in both if isinstance(end, WireRegistry)), ""),
+                image=next((end.name for end in both if isinstance(end, WireImageStore)), ""),
+            ),
+            stream,
+        )
+        try:
+            summary = transfer(
+                ends.source(source, destination),
+                ends.destination(destination, source),
+                selection=selection_of(source, destination),
+                reporter=reporter,
+                cancel=call.token,
+            )
+        except TranshipError as error:
+            if not reporter.ended:
+                stage = Stage.CANCELLED if isinstance(error, Cancelled) else Stage.FAILED
+                reporter.report(Progress(stage=stage, event=f"{stage.value.capitalize()} {word}", reason=error.message))
+            raise
+        finally:
+            if isinstance(destination, WireImageStore):
+                self._tell_of_content(reporter, call)
+        if isinstance(destination, WireImageStore):
+            self._tell_of_images((root.name for root in summary.roots if root.name and root.subject is None), call)
+
+    # ------------------------------------------------------------------------------------------------------------ events
+
+    def _tell_of_content(self, reporter: Telling, call: Call) -> None:
+        for descriptor in reporter.brought:
+            event = content_pb2.ContentCreate(digest=descriptor.digest, size=descriptor.size)
+            self._events.publish(call.namespace, "/content/create", event)
+            self._collector.changed()
+        if call.lease is None:  # the transfer's own is gone now
+            self._collector.deleted()
+
+    def _tell_of_images(self, names: Iterable[str], call: Call) -> None:
+        images = self._store.namespace(call.namespace).images
+        for name in names:
+            with contextlib.suppress(NotFound):  # somebody was quick to remove it
+                image = images.get(name)
+                labels = dict(image.labels)
+                if image.created_at == image.updated_at:
+                    self._events.publish(
+                        call.namespace, "/images/create", image_pb2.ImageCreate(name=name, labels=labels)
+                    )
+                else:
+                    self._events.publish(
+                        call.namespace, "/images/update", image_pb2.ImageUpdate(name=name, labels=labels)
+                    )
+                self._collector.changed()
