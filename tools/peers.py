@@ -55,7 +55,9 @@ def _peers() -> Iterator[tuple[str, Peer]]:
     yield "oras", Peer(CURRENT, "usr/bin/oras", ("oras",), ("version",))
     yield "umoci", Peer(CURRENT, "usr/bin/umoci", ("umoci",))
     yield "regctl", Peer(None, "", (), ("version",))
-    # No peers, but what tests and benchmarks use beside them: a file system that clones ranges, and peak memory.
+    # No peers, but what tests and benchmarks use beside them: shells that complete, a file system that clones ranges, peak memory.
+    yield "zsh", Peer(CURRENT, "usr/bin/zsh", ("zsh",))
+    yield "fish", Peer(CURRENT, "usr/bin/fish", ("fish",))
     yield "mkfs.xfs", Peer(CURRENT, "usr/sbin/mkfs.xfs", ("xfsprogs",), ("-V",))
     yield "time", Peer(CURRENT, "usr/bin/time", ("time",))
 
