@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.interop import Seen, image, in_containerd, in_docker, in_podman, names, piped
+from support.interop import Seen, image, in_containerd, in_docker, in_podman, names, piped, uncompressed
 from tranship import Archive, Store, transfer
+from tranship.errors import Truncated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,3 +60,57 @@ def test_containerd_imports_from_our_pipe(
         transfer(stores("multi"), Archive(pipe))
     ((name, root),) = names(images("multi")).items()
     assert in_containerd(daemon, [name]) == {name: Seen.of(image(images("multi"), root))}
+
+
+@pytest.mark.parametrize(
+    ("fixture", "mode"),
+    [("containerd", "--local"), ("containerd", "--local=false"), ("old_containerd", "--all-platforms")],
+)
+def test_what_containerd_exports_on_a_pipe_is_read(  # noqa: PLR0917  # fixtures
+    fixture: str, mode: str, stores: Stores, images: Images, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    daemon: Containerd = request.getfixturevalue(fixture)
+    ((name, root),) = names(images("multi")).items()
+    transfer(stores("multi"), Archive(tmp_path / "in.tar"))
+    daemon.ctr("images", "import", "--all-platforms", "--no-unpack", tmp_path / "in.tar")
+    words = ["--address", daemon.address, "images", "export", "--all-platforms", mode, "-", name]
+    for attempt in range(20):
+        # ctr of containerd 2 sometimes ends before the end is written, and says that all is well.
+        with piped(daemon.peers, f"ctr{daemon.suite}", *words) as pipe, contextlib.suppress(Truncated):
+            transfer(Archive(pipe), Store(root=tmp_path / "store"))
+            break
+        assert (fixture, mode) == ("containerd", "--local=false"), attempt
+    assert in_containerd(daemon, [name]) == {name: Seen.of(image(tmp_path / "store", root))}
+
+
+@pytest.mark.parametrize("fixture", ["docker_overlay2", "docker_containerd", "old_docker"])
+def test_what_docker_saves_on_a_pipe_is_read(
+    fixture: str, stores: Stores, images: Images, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    engine: Docker = request.getfixturevalue(fixture)
+    ((name, root),) = names(images("python")).items()
+    transfer(stores("python"), Archive(tmp_path / "in.tar"))
+    engine.docker("load", "--input", tmp_path / "in.tar")
+    with piped(engine.peers, f"docker{engine.suite}", "--host", engine.host, "save", name) as pipe:
+        (read,) = transfer(Archive(pipe), Store(root=tmp_path / "store")).roots
+    in_docker(engine, [name], keeps_manifests=False)
+    assert read.name == name
+    assert image(tmp_path / "store", read.descriptor.digest).config == image(images("python"), root).config
+    assert uncompressed(tmp_path / "store", read.descriptor.digest) == uncompressed(images("python"), root)
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
+@pytest.mark.parametrize("fixture", ["podman", "old_podman"])
+def test_what_podman_saves_on_a_pipe_is_read(  # noqa: PLR0917  # fixtures
+    fixture: str, form: str, stores: Stores, images: Images, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    engine: Podman = request.getfixturevalue(fixture)
+    ((name, root),) = names(images("python")).items()
+    transfer(stores("python"), Archive(tmp_path / "in.tar"))
+    engine.podman("load", "--input", tmp_path / "in.tar")
+    with piped(engine.peers, f"podman{engine.suite}", *engine.options, "save", "--format", form, name) as pipe:
+        (read,) = transfer(Archive(pipe), Store(root=tmp_path / "store")).roots
+    in_podman(engine, [name])
+    assert read.name == name
+    assert image(tmp_path / "store", read.descriptor.digest).config == image(images("python"), root).config
+    assert uncompressed(tmp_path / "store", read.descriptor.digest) == uncompressed(images("python"), root)

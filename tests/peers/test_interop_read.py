@@ -14,15 +14,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from support import graphs
-from support.interop import familiar, image, manifest_of, names, uncompressed
-from tranship import Archive, Layout, Store, transfer
+from support.daemons import Docker
+from support.interop import (
+    Seen,
+    familiar,
+    image,
+    in_containerd,
+    in_docker,
+    in_podman,
+    manifest_of,
+    names,
+    uncompressed,
+)
+from tranship import Archive, Layout, Selection, Store, transfer
 from tranship.errors import TranshipError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from support.daemons import Containerd, Docker, DockerRegistry, Podman
+    from support.daemons import Containerd, DockerRegistry, Podman
     from support.peers import Peers
 
     Images = Callable[[str], Path]
@@ -317,3 +328,93 @@ def test_what_a_peer_writes_is_read_and_written_again(  # noqa: PLR0917  # fixtu
             assert cat.stdout
             piped = transfer(Archive(cat.stdout), Layout(tmp_path / "piped"))
         assert [found.descriptor.digest for found in piped.roots] == [found.descriptor.digest for found in read.roots]
+
+
+@pytest.mark.parametrize("fixture", ["docker_overlay2", "docker_containerd", "old_docker", "podman", "old_podman"])
+def test_an_engine_takes_back_what_it_saved_and_we_wrote_again(
+    fixture: str, archives: Callable[[str], Path], images: Images, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    engine: Docker | Podman = request.getfixturevalue(fixture)
+    given = Given(images("python"), archives("python"), names(images("python")))
+    saved = (
+        docker_save(engine, given, tmp_path)
+        if isinstance(engine, Docker)
+        else podman_save("docker-archive")(engine, given, tmp_path)
+    )
+    ((name, root),) = given.names.items()
+    transfer(Archive(saved), Store(f"{name}-again", root=tmp_path / "store"))
+    transfer(Store(root=tmp_path / "store"), Archive(tmp_path / "again.tar"))
+    if isinstance(engine, Docker):
+        engine.docker("load", "--input", tmp_path / "again.tar")
+        seen = in_docker(engine, [f"{name}-again"], keeps_manifests=fixture == "docker_containerd")
+    else:
+        engine.podman("load", "--input", tmp_path / "again.tar")
+        seen = in_podman(engine, [f"{name}-again"])
+    original = image(images("python"), root)
+    (found,) = seen.values()
+    assert found.config in {None, original.config}
+    assert found.config or found.digests == {root}
+
+
+@pytest.mark.peer("skopeo", "crane", "oras")
+@pytest.mark.parametrize("writer", ["docker-20", "podman-4-docker", "skopeo-docker", "crane-tarball", "crane-legacy"])
+def test_an_archive_of_dockers_becomes_the_manifest_that_containerd_makes_of_it(  # noqa: PLR0917  # fixtures
+    writer: str,
+    containerd: Containerd,
+    images: Images,
+    archives: Callable[[str], Path],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    peer = request.getfixturevalue(WRITERS[writer].fixture)
+    made = WRITERS[writer].write(peer, Given(images("python"), archives("python"), names(images("python"))), tmp_path)
+    (ours,) = transfer(Archive(made), Layout(tmp_path / "ours")).roots
+    containerd.ctr("images", "import", "--no-unpack", made)
+    assert ours.name
+    assert in_containerd(containerd, [ours.name]) == {
+        ours.name: Seen.of(image(tmp_path / "ours", ours.descriptor.digest))
+    }
+
+
+@pytest.mark.peer("umoci")
+def test_a_layout_that_umoci_builds_is_read_and_read_by_umoci_again(peers: Peers, tmp_path: Path) -> None:
+    made, greeting = tmp_path / "made", tmp_path / "greeting"
+    greeting.write_text("hello", "utf-8")
+    peers.run("umoci", "init", "--layout", made)
+    peers.run("umoci", "new", "--image", f"{made}:empty")
+    peers.run("umoci", "insert", "--image", f"{made}:empty", "--tag", "filled", greeting, "/greeting")
+    peers.run("umoci", "tag", "--image", f"{made}:filled", "other")
+    tags = {entry["annotations"]["org.opencontainers.image.ref.name"]: entry["digest"] for entry in graphs.index(made)}
+    assert tags.keys() == {"empty", "filled", "other"}
+
+    read = transfer(Layout(made), Store(root=tmp_path / "store"))
+    assert {str(root.name).rpartition(":")[2]: root.descriptor.digest for root in read.roots} == tags
+    transfer(Layout(made, "filled"), Layout(tmp_path / "again"))
+    transfer(Store("*:other", root=tmp_path / "store"), Layout(tmp_path / "again", "other"))
+    assert sorted(peers.run("umoci", "ls", "--layout", tmp_path / "again").stdout.split()) == ["filled", "other"]
+    for tag in ("filled", "other"):
+        peers.run("umoci", "raw", "unpack", "--image", f"{tmp_path}/again:{tag}", tmp_path / tag)
+        assert (tmp_path / tag / "greeting").read_text("utf-8") == "hello"
+
+
+@pytest.mark.peer("oras")
+@pytest.mark.parametrize("output", ["backup", "backup.tar"])
+def test_referrers_that_oras_backs_up_stay_attached(
+    output: str, registry: Registry, images: Images, tmp_path: Path
+) -> None:
+    subject, referrer = (entry["digest"] for entry in graphs.index(images("artifact")))
+    reference = f"{registry.host}/acme/referred:v1"
+    registry.peers.run(
+        "oras", "cp", "--recursive", "--from-oci-layout", f"{images('artifact')}:v1", "--to-plain-http", reference
+    )
+    made = tmp_path / output
+    registry.peers.run("oras", "backup", "--plain-http", "--include-referrers", "--output", made, reference)
+    end = Layout(made) if made.is_dir() else Archive(made)
+    read = transfer(end, Store("localhost/kept:v1", root=tmp_path / "store"))
+    assert [(root.name, root.descriptor.digest, root.subject) for root in read.roots] == [
+        ("localhost/kept:v1", subject, None),
+        (None, referrer, subject),
+    ]
+    transfer(Store(root=tmp_path / "store"), Layout(tmp_path / "again"), selection=Selection(referrers=""))
+    found = registry.peers.run("oras", "discover", "--oci-layout", "--format", "json", f"{tmp_path}/again:v1")
+    assert [item["digest"] for item in json.loads(found.stdout)["referrers"]] == [referrer]
