@@ -136,7 +136,7 @@ def _run():
 
 
 def _children(source, descriptor):
-    from tranship.engine.plan import read_all
+    from tranship.engine.graph import read_all
     from tranship.model.manifest import parse
 
     return parse(read_all(source, descriptor), descriptor).children

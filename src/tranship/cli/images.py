@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tranship.cli import ends, options
 from tranship.endpoints.several import SeveralSources
-from tranship.engine.plan import MAX_CONFIG, read_all
+from tranship.engine.graph import read_all
+from tranship.engine.settling import MAX_CONFIG
 from tranship.errors import InvalidArgument, NotFound, TranshipError, printable
 from tranship.model import strict_json
 from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, Manifest, parse

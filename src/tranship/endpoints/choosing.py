@@ -46,7 +46,7 @@ def chosen(source: Source, roots: Sequence[Root], names: Sequence[str], where: s
 
 def _relations(source: Source, roots: Sequence[Root]) -> tuple[set[Digest], dict[Digest, Digest]]:
     """The digests that the indexes among `roots` name, and of the nameless roots their subjects."""
-    from tranship.engine.plan import read_all
+    from tranship.engine.graph import read_all
     from tranship.model.manifest import Index, parse
 
     parts: set[Digest] = set()

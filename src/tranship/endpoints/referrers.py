@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from tranship.engine.plan import read_all
+from tranship.engine.graph import read_all
 from tranship.errors import NotFound
 from tranship.model.manifest import parse
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from tranship.engine.plan import Partial, Plan, make_plan
+from tranship.engine.planning import make_plan
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage, key
 from tranship.engine.protocols import (
     Forgets,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from tranship.engine.plan import Partial, Plan
     from tranship.engine.protocols import Blob, Destination, Readable, Source, Writable
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
@@ -227,9 +228,11 @@ class _Mover:
         try:
             outcome = self.recovering(lambda: self._try_routes(blob))
             note_origin(self._src.blob(descriptor), self._dst)
-        except TranshipError as error:
-            if not isinstance(error, Cancelled):
-                error.add_note(f"while moving {descriptor} ({meter.done} of {descriptor.size} bytes)")
+        except Cancelled:
+            raise
+        except (TranshipError, OSError) as error:
+            error.add_note(f"while moving {descriptor} ({meter.done} of {descriptor.size} bytes)")
+            if isinstance(error, TranshipError):
                 error.descriptor = error.descriptor or descriptor
             raise
         meter.done = descriptor.size

@@ -1,0 +1,177 @@
+"""The documents below the roots of a transfer: read level by level, each once, within bounds; and what refers to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from tranship.errors import DigestMismatch, InvalidArgument, NotFound, blamed_on, printable
+from tranship.model import mediatypes
+from tranship.model.descriptor import Descriptor, Root
+from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, parse, retired
+from tranship.pump import read_exactly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tranship.engine.protocols import Source
+    from tranship.engine.run import Run
+    from tranship.engine.selection import Selection
+    from tranship.model.digest import Digest
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_DESCRIPTORS = 10_000  # below one root, on average; the largest images have some hundreds
+MAX_READ = 64 * 1024 * 1024  # bytes of all documents of a transfer; what is kept of them takes five times the memory
+DOCUMENTS_KEPT = 16 * 1024 * 1024  # bytes of documents held in memory from planning to writing; others are read again
+
+
+class Graph:
+    """What has been read of the source's images.
+
+    documents  by digest, without their bytes; None: the source lacks it
+    raw        their bytes, while the budget lasted
+    """
+
+    def __init__(
+        self, source: Source, selection: Selection, run: Run, held: Callable[[Descriptor], bytes | None] | None
+    ) -> None:
+        self.documents: dict[Digest, Document | None] = {}
+        self.raw: dict[Digest, bytes] = {}
+        self._source = source
+        self._selection = selection
+        self._run = run
+        self._held = held
+        self._budget = DOCUMENTS_KEPT
+        self._seen = 0  # edges read
+        self._most = 0  # edges allowed
+        self._left = MAX_READ
+
+    def read(self, roots: Sequence[Root]) -> None:
+        """Read the documents below the roots, one level at a time, in parallel where the source gains by it."""
+        for root in roots:
+            _check_root(root)
+        self._most += MAX_DESCRIPTORS * len(roots)
+        level = [root.descriptor for root in roots]
+        for _ in range(MAX_DEPTH + 1):
+            wanted = list({d.digest: d for d in level if d.digest not in self.documents}.values())
+            self._left -= sum(d.size for d in wanted)
+            if self._left < 0 and len(wanted) > 1:  # one alone has a limit of its own
+                raise InvalidArgument(
+                    f"the manifests and indexes of these images have more than {MAX_READ} bytes",
+                    hint="select fewer images at once",
+                )
+            found = _map(self._load, wanted, getattr(self._source, "readers", 1))
+            self.documents.update(zip((d.digest for d in wanted), found, strict=True))
+            self._seen += sum(len(document.children) for document in found if document is not None)
+            if self._seen > self._most:
+                raise InvalidArgument(f"the images have more than {self._most} objects below them")
+            for descriptor in level:
+                self._check_same(descriptor)
+            level = [
+                child
+                for document in found
+                if isinstance(document, Index)
+                for child in self._selection.successors(document)
+                if child.is_document
+            ]
+            if not level:
+                return
+        raise InvalidArgument(f"indexes are nested more than {MAX_DEPTH} deep")
+
+    def _load(self, descriptor: Descriptor) -> Document | None:
+        self._run.check()
+        held = self._held(descriptor) if self._held is not None else None
+        if held is not None:
+            with blamed_on("destination"):
+                document = parse(held, descriptor)
+            raw = held
+        else:
+            try:
+                raw = read_all(self._source, descriptor)
+            except NotFound:
+                return None
+            document = parse(raw, descriptor)
+        if self._budget >= len(raw):
+            self._budget -= len(raw)
+            self.raw[descriptor.digest] = raw
+        return replace(document, raw=b"")
+
+    def _check_same(self, descriptor: Descriptor) -> None:
+        """Refuse a document that is listed in several places as different things; it was parsed as one of them."""
+        document = self.documents[descriptor.digest]
+        if document is None:
+            return
+        parsed = document.descriptor
+        if parsed.size != descriptor.size:
+            raise DigestMismatch(
+                f"{descriptor} is listed with {descriptor.size} bytes and with {parsed.size}", descriptor=descriptor
+            )
+        if parsed.media_type != descriptor.media_type:
+            raise InvalidArgument(
+                f"{descriptor} is listed as {descriptor.media_type} and as {parsed.media_type}", descriptor=descriptor
+            )
+
+    def read_referrers(self, roots: Sequence[Root]) -> list[Root]:
+        """Find and read what refers to any manifest that takes part; referrers of referrers too."""
+        found: dict[Digest, Root] = {}
+        asked: set[Digest] = set()
+        subjects = [d for d in self.documents if self.documents[d] is not None]
+        lister = getattr(self._source, "referrers", None)
+        if lister is None:
+            return []
+        for _ in range(MAX_DEPTH):
+            fresh: list[Root] = []
+            for subject in subjects:
+                document = self.documents.get(subject)
+                if document is None or subject in asked:
+                    continue
+                asked.add(subject)
+                for descriptor in lister(document.descriptor, self._selection.referrers or None):
+                    if descriptor.digest not in found and descriptor.is_document:
+                        fresh.append(Root(descriptor, None, subject))
+                        found[descriptor.digest] = fresh[-1]
+            if not fresh:
+                break
+            self.read(fresh)
+            subjects = [r.descriptor.digest for r in fresh]
+        named = {r.descriptor.digest for r in roots}
+        return [found[d] for d in sorted(found) if d not in named]
+
+
+def read_all(source: Source, descriptor: Descriptor, limit: int = MAX_DOCUMENT) -> bytes:
+    """Read a small blob into memory; InvalidArgument when it says to be larger than `limit` bytes.
+
+    Its digest is for the caller to check, where that matters.
+    """
+    if descriptor.size > limit:
+        raise InvalidArgument(
+            f"{descriptor} has {descriptor.size} bytes; at most {limit} are read", descriptor=descriptor
+        )
+    data = bytearray(descriptor.size)
+    with source.blob(descriptor).open() as reader:
+        count = read_exactly(reader, memoryview(data))
+    return bytes(data[:count])
+
+
+def called(root: Root) -> str:
+    """A root for people: its name, or else its digest."""
+    return printable(root.name) if root.name else root.descriptor.digest.short
+
+
+def _check_root(root: Root) -> None:
+    media_type = root.descriptor.media_type
+    if media_type in mediatypes.DOCKER_SCHEMA1:
+        raise retired(called(root))
+    if not root.descriptor.is_document:
+        raise InvalidArgument(f"{called(root)} is a {printable(repr(media_type))}, neither a manifest nor an index")
+
+
+def _map(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
+    if workers <= 1 or len(items) <= 1:
+        return [function(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(workers, len(items))) as pool:
+        return list(pool.map(function, items))
