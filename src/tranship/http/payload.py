@@ -16,13 +16,17 @@ PIECE = 1 << 20  # bytes handed to the kernel at once; between two pieces progre
 
 
 class FilePiece:
-    """A stretch of an open regular file, to be sent by the kernel where the connection allows it."""
+    """A stretch of an open regular file, to be sent by the kernel where the connection allows it.
 
-    __slots__ = ("count", "fd", "offset")
+    `seek` and `read` are there for `socket.sendfile`, which tries them after any error of the first call of the kernel's: then
+    the file system cannot, or the connection is broken, and sending says so.
+    """
+
+    __slots__ = ("_at", "count", "fd", "offset")
 
     def __init__(self, fd: int, offset: int, count: int) -> None:
         self.fd = fd
-        self.offset = offset
+        self.offset = self._at = offset
         self.count = count
 
     def __len__(self) -> int:
@@ -31,6 +35,16 @@ class FilePiece:
     def fileno(self) -> int:
         """The file's descriptor, as `socket.sendfile` asks for it."""
         return self.fd
+
+    def seek(self, offset: int) -> None:
+        """Go to a byte of the file; the descriptor's own position stays, since others use it."""
+        self._at = offset
+
+    def read(self, count: int) -> bytes:
+        """The next bytes."""
+        data = os.pread(self.fd, count, self._at)
+        self._at += len(data)
+        return data
 
 
 class Payload(Protocol):

@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tranship.errors import InvalidArgument, Truncated
-from tranship.formats.tar.header import BLOCK, XATTR, Header, decode, padding, size_of, text_of, unsupported
+from tranship.formats.tar.header import (
+    BLOCK,
+    XATTR,
+    Header,
+    check_numbers,
+    decode,
+    padding,
+    size_of,
+    text_of,
+    unsupported,
+)
 
 if TYPE_CHECKING:
     from tranship.formats.tar.reading import ReadAt
@@ -38,8 +48,9 @@ class Extensions:
 
     def take(self, read_at: ReadAt, header: Header, offset: int) -> int:
         """Read the extension whose header stands at `offset`; return where the next header stands."""
-        data = _data(read_at, header, offset)
-        end = offset + BLOCK + len(data) + padding(len(data))
+        check_numbers(header, offset)
+        data, rest = _data(read_at, header, offset)
+        end = offset + BLOCK + len(data) + len(rest)
         self._bytes += end - offset
         if self._bytes > MAX_EXTENSIONS:
             raise InvalidArgument(f"tar at byte {offset}: over {MAX_EXTENSIONS} bytes of extension headers")
@@ -50,7 +61,7 @@ class Extensions:
         elif header.type == b"x":
             self._next[b"x"] = _records(data, offset)
         else:
-            self._next[header.type] = {"path" if header.type == b"L" else "linkpath": _long_name(data, header, offset)}
+            self._next[header.type] = {"path" if header.type == b"L" else "linkpath": _long_name(data, rest, header, offset)}
         return end
 
     def records(self, offset: int) -> dict[str, str]:
@@ -64,7 +75,8 @@ class Extensions:
         return {**self._global, **said}
 
 
-def _data(read_at: ReadAt, header: Header, offset: int) -> bytes:
+def _data(read_at: ReadAt, header: Header, offset: int) -> tuple[bytes, bytes]:
+    """The data, and what fills the last block."""
     size = size_of(header.size, offset)
     if size > MAX_EXTENSION:
         raise InvalidArgument(
@@ -74,10 +86,12 @@ def _data(read_at: ReadAt, header: Header, offset: int) -> bytes:
     if len(data) < size + padding(size):
         end = offset + BLOCK + len(data)
         raise Truncated(f"tar ends at byte {end} inside a {NAMES[header.type]}", count=end)
-    return data[:size]
+    return data[:size], data[size:]
 
 
-def _long_name(data: bytes, header: Header, offset: int) -> str:
+def _long_name(data: bytes, rest: bytes, header: Header, offset: int) -> str:
+    if b"\0" not in data and rest[:1] not in (b"", b"\0"):  # GNU tar and Python read on to a zero byte, Go does not
+        raise InvalidArgument(f"tar at byte {offset}: a {NAMES[header.type]} that goes on where its header says it ends")
     name = text_of(data)
     if not name:
         raise InvalidArgument(f"tar at byte {offset}: an empty {NAMES[header.type]}")

@@ -1,0 +1,70 @@
+"""What the campaign has broken once (`make torture`, docs/campaign.md), so that it stays mended."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.raw_tar import END, header, member, padded
+from tranship.errors import DataLoss, InvalidArgument
+from tranship.formats.tar import read_index
+from tranship.http.payload import FilePiece
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_connection_that_breaks_before_a_file_goes_out_is_a_broken_connection(tmp_path: Path) -> None:
+    """socket.sendfile answers any error of its first call by reading the file itself; found by cutting pushes."""
+    path = tmp_path / "blob"
+    path.write_bytes(b"x" * 100_000)
+    ours, theirs = socket.socketpair()
+    with ours, path.open("rb") as file:
+        theirs.close()
+        with pytest.raises(ConnectionError):
+            ours.sendfile(FilePiece(file.fileno(), 10, 50_000), 10, 50_000)  # type: ignore[arg-type]  # all it needs
+
+
+def test_a_file_goes_out_where_the_kernel_cannot_send_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sendfile(*_: object) -> int:
+        raise OSError(errno.EINVAL, "not this file system")
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    path = tmp_path / "blob"
+    path.write_bytes(bytes(range(256)) * 100)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, path.open("rb") as file:
+        assert ours.sendfile(FilePiece(file.fileno(), 256, 9000), 256, 9000) == 9000  # type: ignore[arg-type]  # all it needs
+        assert theirs.recv(20_000) == path.read_bytes()[256:9256]
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 0
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K"])
+def test_a_long_name_that_goes_on_behind_its_length_is_refused(kind: bytes) -> None:
+    """GNU tar and Python read such a name to its zero byte, Go and we to its length; found by the differential test."""
+    name = b"n" * 120 + b"scanned"
+    data = (
+        header(b"././@LongLink", 120, kind)
+        + padded(name)
+        + member(b"short", b"x", b"2" if kind == b"K" else b"0")
+        + END
+    )
+    with pytest.raises(InvalidArgument, match="goes on where its header says it ends"):
+        read_index(lambda at, count: data[at : at + count], len(data))
+
+
+def test_a_long_name_without_a_zero_byte_is_taken_when_nothing_follows() -> None:
+    data = header(b"././@LongLink", 120, b"L") + padded(b"n" * 120) + member(b"short", b"x") + END
+    assert [one.name for one in read_index(lambda at, count: data[at : at + count], len(data))] == ["n" * 120]
+
+
+def test_an_extension_header_with_a_malformed_number_is_refused() -> None:
+    """Python's reader ends there without a word, and others read on; found by the property test."""
+    odd = header(b"x", 0, b"x", uid=b"\x01\0\0\0\0\0\0\0")
+    data = member(b"first", b"1") + odd + member(b"last", b"2") + END
+    with pytest.raises(DataLoss, match="malformed number"):
+        read_index(lambda at, count: data[at : at + count], len(data))
