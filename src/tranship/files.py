@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import sys
 from typing import TYPE_CHECKING, Literal
 
 from tranship.errors import InvalidArgument, NoSpace, NotFound, printable
+from tranship.failpoints import hit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,13 +58,14 @@ def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
 def replacing(path: str, *, durability: Durability = "full", mode: int = 0o666) -> Iterator[int]:
     """Give the descriptor of a new file that takes `path`'s place when the block ends well, and vanishes when it does not.
 
-    The new file stands beside the old one under a hidden name until then. An existing file's permissions are kept.
+    The new file stands beside the old one under a hidden name until then, locked by its writer: what writers have left that
+    were killed is removed by the next one. An existing file's permissions are kept.
     """
     folder, name = os.path.split(path)
-    short = os.fsdecode(os.fsencode(name)[:200])  # 255 bytes is what a name may have
-    temporary = os.path.join(folder, f".{short}.{secrets.token_hex(6)}.part")
+    prefix = f".{os.fsdecode(os.fsencode(name)[:200])}."  # 255 bytes is what a name may have
     try:
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        _remove_abandoned(folder, prefix)
+        fd, temporary = _open_locked(folder, prefix, mode)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"there is no directory {printable(folder)}") from None
     try:
@@ -72,17 +73,58 @@ def replacing(path: str, *, durability: Durability = "full", mode: int = 0o666) 
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(fd, stat.S_IMODE(os.stat(path).st_mode))
             yield fd
+            hit("file.written")
             if durability == "full":
                 os.fsync(fd)
+            hit("file.synced")
+            os.replace(temporary, path)
         finally:
             os.close(fd)
-        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+    hit("file.renamed")
     if durability == "full":
         fsync_directory(folder or ".")
+
+
+def _open_locked(folder: str, prefix: str, mode: int) -> tuple[int, str]:
+    """A new file whose name begins with `prefix`, and that name."""
+    import fcntl
+
+    while True:
+        path = os.path.join(folder, f"{prefix}{os.urandom(6).hex()}.part")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno != errno.EWOULDBLOCK:
+                return fd, path  # this file system has no locks, so nobody takes a file for abandoned
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    return fd, path
+        os.close(fd)  # another writer took it for abandoned in the moment before it was locked
+
+
+def _remove_abandoned(folder: str, prefix: str) -> None:
+    import fcntl
+
+    try:
+        names = os.listdir(folder or ".")
+    except PermissionError:  # a folder may let us write and not look
+        return
+    for name in names:
+        if name.startswith(prefix) and len(name) == len(prefix) + len("0123456789ab.part") and name.endswith(".part"):
+            with contextlib.suppress(OSError, InvalidArgument, NotFound):
+                path = os.path.join(folder, name)
+                fd = open_regular(path)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(path)
+                finally:
+                    os.close(fd)
 
 
 def write_file(path: str, data: bytes, *, durability: Durability = "full", mode: int = 0o666) -> None:

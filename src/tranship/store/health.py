@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tranship import files, pump
 from tranship.errors import printable
+from tranship.failpoints import hit
 from tranship.model.digest import Digest
 from tranship.store import ingests
 from tranship.store.gc import mark_all
@@ -159,6 +160,7 @@ def set_aside(core: Core, digest: Digest) -> str | None:
         with contextlib.suppress(FileNotFoundError):
             os.rename(core.layout.blob(digest), target)
             moved = True
+        hit("aside.moved")
         connection.execute("DELETE FROM content WHERE digest = ?", (digest,))
         connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
     return target if moved else None
