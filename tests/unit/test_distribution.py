@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tranship import errors
-from tranship.errors import DataLoss, DigestMismatch, InvalidArgument, InvalidReference, PolicyRefused, Unavailable
+from tranship.errors import (
+    DataLoss,
+    DigestMismatch,
+    InvalidArgument,
+    InvalidReference,
+    OutOfRange,
+    PolicyRefused,
+    Unavailable,
+)
 from tranship.formats import distribution, pages, referrers, refusals, scopes
 from tranship.formats.distribution import Claims, RateLimit, Repository
 from tranship.formats.messages import Headers, Request, Response, drive
@@ -142,9 +150,9 @@ def test_where_a_body_begins(answer: Response, offset: int, place: tuple[int, in
     ["bytes 0-99/100", "bytes 41-99/100", "bytes 40-99/200", "bytes 40-100/*", "bytes 99-40/100", "bytes */100", "40-99/100", "junk", "", "bytes 40-" + "9" * 50 + "/*"],
 )  # fmt: skip
 def test_a_range_that_was_not_asked_for_is_refused(said: str) -> None:
-    with pytest.raises(Unavailable, match="asked for the bytes from 40 of 100"):
+    with pytest.raises(OutOfRange, match="asked for the bytes from 40 of 100"):
         distribution.body_offset(REPOSITORY.get_blob(DIGEST, 40), reply(206, content_range=said), 40, 100)
-    with pytest.raises(Unavailable):
+    with pytest.raises(OutOfRange):
         distribution.body_offset(REPOSITORY.get_blob(DIGEST, 40), reply(206), 40, 100)
 
 

@@ -276,7 +276,8 @@ def test_a_host_that_nobody_listens_at_is_named() -> None:
     with client(retry=Retry(attempts=2)) as made:
         request = host.repository(NAME).head_manifest("1")
         with pytest.raises(
-            Unavailable, match=rf"registry {host.authority} failed at HEAD of tag 1: .*refused.*after 2 attempts"
+            Unavailable,
+            match=rf"registry {host.authority} failed at HEAD of tag 1 of acme/app: .*refused.*after 2 attempts",
         ):
             made.open(host, request)
 

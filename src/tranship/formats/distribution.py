@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from tranship.errors import DataLoss, DigestMismatch, InvalidReference, Unavailable, printable
+from tranship.errors import DataLoss, DigestMismatch, InvalidArgument, InvalidReference, OutOfRange, printable
 from tranship.formats import scopes as scoping
 from tranship.formats.messages import OCTETS, Headers, Request, Response, media_type
 from tranship.formats.refusals import refusal, registry_name
@@ -184,29 +184,40 @@ def expect(request: Request, response: Response, *statuses: int) -> None:
 def read_document(request: Request, response: Response, wanted: Digest | None = None) -> tuple[Descriptor, bytes]:
     """The document of a GET, and its descriptor by its own bytes.
 
-    With `wanted`, the digest that was asked for: DigestMismatch for other bytes. A Content-Type that is no media type of a
-    document gives way to what the document says itself; any other contradiction is refused when the document is parsed.
+    With `wanted`, the digest that was asked for: DigestMismatch for other bytes. A Content-Type that says nothing (text/plain
+    and the like) gives way to what the document says itself; any other contradiction is refused when the document is
+    parsed. DataLoss for what is no document at all, such as a page that wants a login.
     """
+    raw = verified(request, response, wanted)
+    algorithm = wanted.algorithm if wanted else "sha256"
+    said = media_type(response.headers)
+    try:
+        return manifest.describe(raw, None if said in _VAGUE else said, algorithm), raw
+    except InvalidArgument as error:
+        raise DataLoss(
+            f"registry {registry_name(request)} gave no manifest for {request.about}: {error}", side="source"
+        ) from None
+
+
+def verified(request: Request, response: Response, wanted: Digest | None) -> bytes:
+    """The body of a GET by digest; DigestMismatch for other bytes."""
     expect(request, response, 200)
     raw = response.body
-    algorithm = wanted.algorithm if wanted else "sha256"
-    actual = Digest.of(raw, algorithm)
-    if wanted and actual != wanted:
+    actual = Digest.of(raw, wanted.algorithm) if wanted else None
+    if actual != wanted:
         raise DigestMismatch(
-            f"registry {registry_name(request)} gave other bytes for {request.object} of {printable(request.repository)}:"
-            f" their digest is {actual}",
+            f"registry {registry_name(request)} gave other bytes for {request.about}: their digest is {actual}",
             actual=actual,
             side="source",
         )
-    said = media_type(response.headers)
-    return manifest.describe(raw, None if said in _VAGUE else said, algorithm), raw
+    return raw
 
 
 def body_offset(request: Request, response: Response, offset: int, size: int) -> tuple[int, int]:
     """Where in the blob a GET's body begins, and how many bytes of it are to come; asked was `offset` of `size` bytes.
 
-    200: the registry ignores ranges and the body begins at 0. 206: its Content-Range must be what was asked, else
-    Unavailable, since the body's place in the blob is unknown.
+    200: the registry ignores ranges and the body begins at 0; DataLoss for another length than the blob's. 206: its
+    Content-Range must be what was asked, else OutOfRange, since the body's place in the blob is unknown.
     """
     if response.status == 200:
         length = claims(response.headers).size
@@ -218,7 +229,7 @@ def body_offset(request: Request, response: Response, offset: int, size: int) ->
     found = content_range(response.headers.get("content-range"))
     if found is None or found[0] != offset or (found[2] is not None and found[2] != size) or found[1] >= size:
         said = printable(repr(response.headers.get("content-range")))
-        raise Unavailable(f"{_whose(request)}: asked for the bytes from {offset} of {size}, answered with range {said}")
+        raise OutOfRange(f"{_whose(request)}: asked for the bytes from {offset} of {size}, answered with range {said}")
     return offset, found[1] + 1 - offset
 
 
@@ -256,4 +267,4 @@ def rate_limit(headers: Headers) -> RateLimit | None:
 
 
 def _whose(request: Request) -> str:
-    return f"{request.object} of {printable(request.repository)} at registry {registry_name(request)}"
+    return f"{request.about} at registry {registry_name(request)}"

@@ -96,6 +96,12 @@ class Request:
     object: str = ""
     retry: bool = True
 
+    @property
+    def about(self) -> str:
+        """The object and its repository, for people."""
+        what = self.object or redacted(self.url)
+        return f"{what} of {printable(self.repository)}" if self.repository else what
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:

@@ -81,6 +81,12 @@ def is_internal(host: str) -> bool:
     return not address.is_global or address.is_multicast
 
 
+def is_link_local(host: str) -> bool:
+    """Is the host an address of the own network segment, where clouds keep their machines' secrets (169.254.169.254)?"""
+    address = _address(host)
+    return address is not None and address.is_link_local
+
+
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(host)

@@ -26,7 +26,7 @@ from tranship.errors import (
     printable,
 )
 from tranship.formats import scopes as scoping
-from tranship.formats.messages import Origin, Request, Response, redacted
+from tranship.formats.messages import Origin, Request, Response
 from tranship.model import strict_json
 from tranship.model.digest import Digest
 
@@ -92,9 +92,15 @@ def refusal(request: Request, response: Response) -> TranshipError:
     registry, status = registry_name(request), response.status
     found = errors(response.body)
     named = frozenset(error.code for error in found)
-    object_ = request.object or redacted(request.url)
-    place = f"{object_} of {printable(request.repository)}" if request.repository else object_
+    place = request.about
     said = f"({_words(response)})"
+    answered = Origin.of(response.url)
+    if status in (400, 401, 403) and answered[1:] != Origin.of(request.url)[1:]:
+        kind: type[TranshipError] = Unauthenticated if status == 401 else Unavailable
+        return kind(
+            f"{answered}, where registry {registry} keeps {place}, refused it {said}",
+            hint="the registry may have signed an address that has expired; try again",
+        )
     if status == 401:
         return Unauthenticated(
             f"registry {registry} refused {_action(request)} access{_to(request)} {said}",

@@ -16,9 +16,9 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tranship.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from tranship.errors import DeadlineExceeded, InvalidArgument, PolicyRefused, Unavailable
 from tranship.formats.messages import Flow, Headers, Origin, Request, Response, drive, join, redacted, retry_after
-from tranship.formats.realm import RealmRules
+from tranship.formats.realm import RealmRules, is_link_local
 from tranship.formats.token_flow import MAX_BODY as MAX_TOKEN_BODY
 from tranship.http.access import Access
 from tranship.http.answer import Answer
@@ -135,6 +135,10 @@ class Client:
         """Run a protocol of several requests; those with a span get the payload."""
         return drive(flow, lambda request: self.send(host, request, payload if request.span is not None else None))
 
+    def pause(self, attempt: int) -> None:
+        """Wait as after attempt number `attempt` of a request; for who takes up broken bodies."""
+        self._clock.sleep(self._retry.delay(attempt, None, random.random()))  # noqa: S311  # jitter is no secret
+
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
@@ -168,7 +172,7 @@ class Client:
                 broken = failed
             if answer is not None:
                 answer.head = replace(answer.head, attempts=attempt)
-                if answer.status not in self._retry.statuses:
+                if not self._may_pass(origin, answer):
                     pace.succeeded()
                     return answer
             asked = answer.head.retry_after if answer is not None else None
@@ -189,6 +193,11 @@ class Client:
                 answer.discard()
             self._clock.sleep(delay)
         raise AssertionError("unreachable")
+
+    def _may_pass(self, origin: Origin, answer: Answer) -> bool:
+        """Is it a refusal that another attempt may not meet? So is one by a place whose signed address has expired."""
+        signed = answer.status in (400, 403) and Origin.of(answer.head.url)[1:] != origin[1:]
+        return signed or answer.status in self._retry.statuses
 
     def _with_access(self, host: Host, request: Request, payload: Payload | None) -> Answer:
         """Send with the grant that is known; answer one 401 of the host itself."""
@@ -214,20 +223,22 @@ class Client:
             answer = self._once(host, hop)
             if not _is_redirect(request.method, answer.status):
                 return answer
-            what = f"registry {host.authority} redirects {request.object or request.method}"
+            what = f"registry {host.authority} redirects {request.about}"
             try:
                 url = join(answer.head.url, answer.head.headers.get("location"), what)
             finally:
                 answer.discard()
             self._note(f"{what} to {redacted(url)}")
             hop = _next_hop(hop, url)
-        raise Unavailable(f"registry {host.authority} redirects {request.object} more than {MAX_REDIRECTS} times")
+        raise Unavailable(f"registry {host.authority} redirects {request.about} more than {MAX_REDIRECTS} times")
 
     def _once(self, host: Host, hop: _Hop) -> Answer:
         """One message to one place."""
         request, target = hop.request, Origin.of(hop.url)
         who = f"registry {host.authority}" if target == host.origin else str(target)
-        doing = f"{request.method} of {request.object or redacted(hop.url)}"
+        doing = f"{request.method} of {request.about}"
+        if is_link_local(target.host) and target.host != host.origin.host:
+            raise PolicyRefused(f"registry {host.authority} sends {doing} to {target}, which is no place for content")
         headers, body = self._framed(hop)
         head_seconds = self._timeouts.headers if request.span is None else self._timeouts.commit
         with as_broken(who, doing):
@@ -295,7 +306,9 @@ class Client:
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **request.headers}
         hop = _Hop(request, request.url, headers, secret=True)
         with self._retrying(origin, request, lambda: self._once(host, hop)) as answer:
-            return replace(answer.head, body=answer.read(MAX_TOKEN_BODY, cut=answer.status >= 400))
+            return replace(
+                answer.head, body=answer.read(MAX_TOKEN_BODY + 1, cut=True)
+            )  # that it is too long, the flow says
 
     def _found(self, host: Host) -> Host:
         """The host as it is really spoken to: one that may lack TLS is asked first, in plain http and without credentials.
