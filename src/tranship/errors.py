@@ -274,7 +274,8 @@ class NoSpace(TranshipError):
     def __init__(
         self, message: str, *, path: str | None = None, needed: int | None = None, free: int | None = None
     ) -> None:
-        super().__init__(message, hint="free some space, or choose another place with --root or TMPDIR")
+        hint = "free some space, or choose another place with --root or TMPDIR"
+        super().__init__(message, hint=hint, side="destination")
         self.path = path
         self.needed = needed
         self.free = free

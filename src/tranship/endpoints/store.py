@@ -14,6 +14,7 @@ from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
 from tranship.engine import spans
 from tranship.engine.verify import check_size
 from tranship.errors import AlreadyExists, InvalidArgument, NotFound, printable
+from tranship.files import no_space_as_error
 from tranship.model import naming
 from tranship.model.descriptor import Root
 from tranship.model.manifest import MAX_DOCUMENT, Document, Index
@@ -285,7 +286,8 @@ class StoreDestination:
             )
             self._run.meter(descriptor).done = descriptor.size
             return True
-        with self._space.content.draft(descriptor.digest, descriptor.size, labels=labels, lease=self._lease) as draft:
+        content, room = self._space.content, no_space_as_error(str(self._store.root))
+        with content.draft(descriptor.digest, descriptor.size, labels=labels, lease=self._lease) as draft, room:
             vouched = self._run.verification == "trusted" and not span.trusted and descriptor.size >= VOUCHED_FROM
             behind = self._value.durability == "full"
             spans.take(span, descriptor, draft.fd, 0, self._run, alone=True, behind=behind, vouched=vouched)
