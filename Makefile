@@ -41,7 +41,8 @@ bench: $(VENV)/.tests peers  ## build the large images, measure tranship and its
 FIGURES ?= export import registry growth memory startup store_list
 
 docs: $(VENV)/.docs  ## the documentation, in site/
-	$(BIN)/mkdocs build --strict
+	$(BIN)/python tools/docs.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 proto: $(VENV)/.tests  ## make containerd's message modules again from its .proto files
 	$(BIN)/python tools/proto.py
