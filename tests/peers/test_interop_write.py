@@ -49,15 +49,17 @@ def only(architecture: str, **options: Any) -> Selection:
 
 @dataclass(frozen=True)
 class Written:
-    """An archive as we write it: the kind of image, options of the archive, and what is selected."""
+    """An archive as we write it: the kind of image, options of the archive, what is selected, and the image's names."""
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
     selection: Selection | None = None
+    names: tuple[str, ...] = ()
 
 
 ARCHIVES = {
     **{kind: Written(kind) for kind in KINDS},
+    "small-twice": Written("small", names=("docker.io/library/twice:v1", "registry.example:5000/acme/twice:v2")),
     "small-oci": Written("small", {"format": "oci"}),
     "multi-oci": Written("multi", {"docker_manifest": False}),
     "many-10-oci": Written("many-10", {"format": "oci"}),
@@ -104,11 +106,15 @@ def written(
     def write(what: str) -> Reading:
         item, path = ARCHIVES[what], folder / f"{what}.tar"
         roots = names(images(item.kind))
-        if item.kind != "many-10":
-            name = f"docker.io/library/{what}:v1" if what == "small" else f"registry.example/acme/{what}:v1"
-            roots = dict.fromkeys([name], *roots.values())
-        one = () if len(roots) > 1 else tuple(roots)
-        transfer(stores(item.kind), Archive(path, names=one, **item.options), selection=item.selection)
+        if len(roots) == 1:
+            name = (
+                f"docker.io/library/{what}:v1"
+                if what in {"small", "python-docker"}
+                else f"registry.example/acme/{what}:v1"
+            )
+            roots = dict.fromkeys(item.names or [name], *roots.values())
+        called = () if item.kind == "many-10" else tuple(roots)
+        transfer(stores(item.kind), Archive(path, names=called, **item.options), selection=item.selection)
         if what not in DOCKERS:
             return Reading(path, {name: expected(what, images(item.kind), root) for name, root in roots.items()})
         # Docker's format holds no manifests. Readers that keep any make them alike, and so do we.
@@ -270,8 +276,8 @@ NOT_A_TAR = dict.fromkeys(COMPRESSED, "invalid tar header")
 GRAPH_DRIVER = dict.fromkeys(NO_MANIFEST_JSON, "blobs/json: no such file")
 # docker 20.10 knows no zstd, neither in layers nor around the archive.
 NO_ZSTD = dict.fromkeys(["zstd", "zstd-docker", "small-zstd"], "invalid tar header")
-# podman falls back on manifest.json where it cannot read the layout: of several images, of SHA-512, without its own platform.
-PODMAN_REMAKES = (*DOCKERS, "many-10", "sha512", "multi-other")
+# podman falls back on manifest.json where it cannot read the layout: of several images or names, of SHA-512, without its own platform.
+PODMAN_REMAKES = (*DOCKERS, "many-10", "small-twice", "sha512", "multi-other")
 PODMAN = {"many-10-oci": "more than one image in oci"}
 # containerd names what it imports by SHA-256, and wants the image of its own platform.
 CONTAINERD = {"sha512": "content digest sha512:.* not found", "multi-other": "content digest sha256:.* not found"}

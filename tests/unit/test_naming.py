@@ -177,6 +177,11 @@ def test_repo_tags_are_names_that_docker_loads(name, tag):
     assert naming.repo_tag(name) == tag
 
 
+def test_repo_tags_for_podman_too_are_full_names():
+    assert naming.repo_tag(f"{FULL}@{HELLO}", familiar=False) == FULL
+    assert naming.repo_tag(f"ghcr.io/acme/app@{HELLO}", familiar=False) is None
+
+
 @pytest.mark.parametrize(
     ("tag", "name"),
     [

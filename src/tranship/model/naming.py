@@ -198,13 +198,20 @@ def object_name(name: str) -> str:
     return path[mark.end() :] or name
 
 
-def repo_tag(name: str) -> str | None:
-    """A name for docker's `RepoTags`: `alpine:latest`; None when it has no tag, which `docker load` would refuse."""
+def repo_tag(name: str, *, familiar: bool = True) -> str | None:
+    """A name for docker's `RepoTags`; None when it has no tag, which `docker load` would refuse.
+
+    Docker and containerd write it as docker shows it, `familiar`: `alpine:latest`. Every reader completes that to docker.io,
+    but podman to localhost; with the full name all agree.
+    """
     try:
         reference = Reference.parse(name)
     except InvalidReference:
         return None
-    return reference.with_digest(None).familiar if reference.tag else None
+    if not reference.tag:
+        return None
+    tagged = reference.with_digest(None)
+    return tagged.familiar if familiar else str(tagged)
 
 
 def from_repo_tag(text: str) -> str:

@@ -38,19 +38,22 @@ class Arranged:
 
 
 def arrange_images(
-    plan: Plan, roots: Sequence[Root], *, docker_manifest: bool, origins: Mapping[Digest, Mapping[str, str]]
+    plan: Plan, roots: Sequence[Root], *, docker_manifest: bool, origins: Mapping[Digest, Mapping[str, str]] | None
 ) -> Arranged:
     """Lay out an archive of the plan's objects under the names of `roots`.
 
     docker_manifest  write `manifest.json`, which docker before 25 and docker's graph drivers need
-    origins          labels of the roots' blobs, of which those that tell a registry become annotations
+    origins          as containerd writes it: labels of the roots' blobs, of which those that tell a registry become
+                     annotations, and familiar names in `manifest.json`
     """
     known = {
         layout.MARKER: layout.MARKER_BYTES,
-        layout.INDEX: layout.index_json([_entry(r, origins.get(r.descriptor.digest)) for r in roots]),
+        layout.INDEX: layout.index_json([_entry(r, (origins or {}).get(r.descriptor.digest)) for r in roots]),
     }
     if docker_manifest:
-        known[layout.DOCKER_MANIFEST] = docker_archive.manifest_json(docker_entries(plan, roots))
+        known[layout.DOCKER_MANIFEST] = docker_archive.manifest_json(
+            docker_entries(plan, roots, familiar=origins is not None)
+        )
     order = in_order(plan)
     entries = [
         Entry(layout.MARKER, len(known[layout.MARKER]), 0o444),
@@ -90,7 +93,7 @@ def in_order(plan: Plan) -> tuple[Descriptor, ...]:
     )
 
 
-def docker_entries(plan: Plan, roots: Sequence[Root]) -> list[docker_archive.ManifestEntry]:
+def docker_entries(plan: Plan, roots: Sequence[Root], *, familiar: bool) -> list[docker_archive.ManifestEntry]:
     """An entry of docker's `manifest.json` for each image that docker can load, with all its names."""
     names: dict[Digest, list[str]] = {}
     known: Known = {}
@@ -104,7 +107,7 @@ def docker_entries(plan: Plan, roots: Sequence[Root]) -> list[docker_archive.Man
     for digest, called in names.items():
         document = plan.nodes[digest].document
         if isinstance(document, Manifest) and document.config is not None:
-            tags = (naming.repo_tag(name) for name in called)
+            tags = (naming.repo_tag(name, familiar=familiar) for name in called)
             entries.append(
                 docker_archive.ManifestEntry(
                     layout.blob_path(document.config.digest),

@@ -61,7 +61,7 @@ def arrange_docker(plan: Plan, roots: Sequence[Root]) -> Arranged:
             parts.setdefault(
                 layer.digest, (layer, layer.digest.hex + _ENDINGS[mediatypes.compression(layer.media_type)])
             )
-        tags = (naming.repo_tag(name) for name in names[digest])
+        tags = (naming.repo_tag(name, familiar=False) for name in names[digest])
         layers = tuple(parts[layer.digest][1] for layer in manifest.layers)
         entries.append(
             docker_archive.ManifestEntry(parts[config.digest][1], tuple(t for t in tags if t is not None), layers)

@@ -62,7 +62,7 @@ class _Writing:
             plan,
             self.names,
             docker_manifest=self.value.docker_manifest and self.value.format == "auto",
-            origins={root.descriptor.digest: origins(root.descriptor) for root in self.names} if origins else {},
+            origins={root.descriptor.digest: origins(root.descriptor) for root in self.names} if origins else None,
         )
 
 
