@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-INDEX_TYPES = ("index.v1+json", "manifest.list.v2+json")
+DOCUMENT_TYPES = {
+    *(f"application/vnd.oci.image.{kind}.v1+json" for kind in ("manifest", "index")),
+    *(f"application/vnd.docker.distribution.{kind}.v2+json" for kind in ("manifest", "manifest.list")),
+}
 
 
 def index(layout: Path) -> list[dict[str, Any]]:
@@ -42,10 +45,10 @@ def closure(layout: Path, digest: str, *, partial: bool = False) -> set[str]:
             continue
         value = json.loads(data)
         stack.extend(
-            (child["digest"], "manifest" in child["mediaType"] or "index" in child["mediaType"])
+            (child["digest"], child.get("mediaType") in DOCUMENT_TYPES)
             for child in value.get("manifests") or []
         )
-        leaves = [*(value.get("layers") or []), *([value["config"]] if "config" in value else [])]
+        leaves = [*(value.get("layers") or []), *([value["config"]] if value.get("config") else [])]
         stack.extend((leaf["digest"], False) for leaf in leaves)
     return found
 
