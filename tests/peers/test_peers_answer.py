@@ -74,7 +74,7 @@ def test_oras_copies_every_platform(
 @pytest.mark.peer("umoci")
 def test_umoci_unpacks_an_image(peers: Peers, images: Images, tmp_path: Path) -> None:
     peers.run("umoci", "raw", "unpack", "--image", f"{images('tiny-2')}:v1", tmp_path / "rootfs")
-    assert (tmp_path / "rootfs/layer-00001").read_text() == "00001"
+    assert (tmp_path / "rootfs/layer-tiny-2-00001").read_text() == "tiny-2-00001"
 
 
 @pytest.mark.peer("regctl")

@@ -1,7 +1,8 @@
 """Real images, small and made in a moment, as OCI layout folders.
 
 Content is files of the running Python's standard library. The same interpreter gives the same bytes: entries are sorted, times are fixed,
-owners are 0:0. The benchmarks build their large images from the same parts.
+owners are 0:0. No two kinds share a layer: an engine that holds one would take it for the other's, and never read that. The benchmarks build
+their large images from the same parts.
 
     layout = build("multi", tmp_path)       # in a test: images("multi"), made once in a session; copy before changing it
 
@@ -244,9 +245,11 @@ def build(kind: str, folder: Path) -> Path:
         "raw": lambda: _simple(layout, kind, compression="none"),
         "sha512": lambda: _simple(layout, kind),
         "large": lambda: _large(layout, kind),
-        "multi": lambda: add_multi(layout, kind, [layout.layer(standard_library(package)) for package in CONTENT]),
+        "multi": lambda: add_multi(
+            layout, kind, [layout.layer(standard_library(package), label=kind) for package in CONTENT]
+        ),
         "tiny": lambda: add_tiny(layout, kind, int(count)),
-        "many": lambda: add_many(layout, kind, int(count), layout.layer(standard_library("json"))),
+        "many": lambda: add_many(layout, kind, int(count), layout.layer(standard_library("json"), label=kind)),
         "artifact": lambda: _artifact(layout, kind),
         "foreign": lambda: _foreign(layout, kind),
     }
@@ -262,13 +265,15 @@ def _simple(
     style: Literal["oci", "docker"] = "oci",
     compression: Compression = "gzip",
 ) -> None:
-    layers = [layout.layer(standard_library(package), compression) for package in packages]
+    layers = [layout.layer(standard_library(package), compression, label=name) for package in packages]
     layout.tag(layout.manifest(layers, style), "v1", name)
 
 
 def _large(layout: Layout, name: str) -> None:
     files = take(standard_library(), 5_000_000)
-    layout.tag(layout.manifest([layout.layer(files), layout.layer(files[::3], "none")]), "v1", name)
+    layout.tag(
+        layout.manifest([layout.layer(files, label=name), layout.layer(files[::3], "none", label=name)]), "v1", name
+    )
 
 
 def add_multi(layout: Layout, name: str, layers: Sequence[Layer]) -> None:
@@ -281,17 +286,17 @@ def add_multi(layout: Layout, name: str, layers: Sequence[Layer]) -> None:
 
 def add_tiny(layout: Layout, name: str, count: int) -> None:
     """An image of many layers, each of one small file."""
-    layout.tag(layout.manifest([layout.layer([], label=f"{number:05}") for number in range(count)]), "v1", name)
+    layout.tag(layout.manifest([layout.layer([], label=f"{name}-{number:05}") for number in range(count)]), "v1", name)
 
 
 def add_many(layout: Layout, name: str, count: int, shared: Layer) -> None:
     """Many images: one layer of them all, and one of each."""
     for number in range(count):
-        layout.tag(layout.manifest([shared, layout.layer([], label=f"{number:05}")]), f"v{number}", name)
+        layout.tag(layout.manifest([shared, layout.layer([], label=f"{name}-{number:05}")]), f"v{number}", name)
 
 
 def _artifact(layout: Layout, name: str) -> None:
-    image = layout.manifest([layout.layer(standard_library(CONTENT[0]))])
+    image = layout.manifest([layout.layer(standard_library(CONTENT[0]), label=name)])
     layout.tag(image, "v1", name)
     subject = {key: image[key] for key in ("mediaType", "digest", "size")}
     notes = layout.put(
@@ -311,8 +316,8 @@ def _artifact(layout: Layout, name: str) -> None:
 
 def _foreign(layout: Layout, name: str) -> None:
     """The layer's blob is not there: like Windows base layers, it is to be fetched where its manifest says, or left alone."""
-    own = layout.layer(standard_library(CONTENT[0]))
-    foreign = layout.layer(standard_library(CONTENT[1]))
+    own = layout.layer(standard_library(CONTENT[0]), label=name)
+    foreign = layout.layer(standard_library(CONTENT[1]), label=name)
     body_of = layout.manifest([foreign, own])
     path = layout.blobs / body_of["digest"].partition(":")[2]
     body = json.loads(path.read_bytes())
