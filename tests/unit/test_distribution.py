@@ -208,7 +208,7 @@ def test_docker_hubs_count_of_pulls() -> None:
         (reply(409), errors.FailedPrecondition, "registry reg.example refused GET of tag 1 of acme/app (409)"),
         (reply(500), errors.Unavailable, "registry reg.example failed at tag 1 of acme/app (500)"),
         (reply(503, b"<html>busy</html>"), errors.Unavailable, "registry reg.example failed at tag 1 of acme/app (503)"),
-        (reply(304), errors.Unavailable, "registry reg.example answered tag 1 of acme/app with a redirect that leads nowhere (304)"),
+        (reply(304), errors.Unavailable, "registry reg.example answered tag 1 of acme/app with a redirect that cannot be followed (304)"),
         (reply(204), errors.Unavailable, "registry reg.example answered GET of tag 1 of acme/app with an unexpected status (204)"),
     ],
 )  # fmt: skip

@@ -365,10 +365,19 @@ def test_a_whole_blob_with_a_wrong_digest_is_not_sent_twice() -> None:
 
 
 def test_a_put_too_large_for_a_proxy_is_sent_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "SMALLER_CHUNK", 6000)
+    monkeypatch.setattr(upload, "SMALLER_CHUNKS", (6000, 5000))
     registry = FakeRegistry(answers("PUT", 413))
     push(registry)
     assert [span for method, span in registry.log if method == "PATCH"] == [(0, 6000), (6000, 4240)]
+    assert registry.blobs[BLOB.digest] == CONTENT
+    registry = FakeRegistry(answers("PUT", 413), answers("PATCH", 413))
+    push(registry)
+    assert [span for method, span in registry.log if method == "PATCH"] == [
+        (0, 6000),
+        (0, 5000),
+        (5000, 5000),
+        (10000, 240),
+    ]
     assert registry.blobs[BLOB.digest] == CONTENT
     small = Descriptor(media_type=mediatypes.OCI_LAYER, digest=BLOB.digest, size=5000)
     with pytest.raises(FailedPrecondition, match="too large"):
@@ -433,7 +442,7 @@ def test_a_mount_that_becomes_an_upload_gives_the_session() -> None:
     assert registry.log[-1][0] == "DELETE"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 501])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 500, 501])
 def test_a_mount_that_is_declined_is_no_error(status: int) -> None:
     assert mount(FakeRegistry(answers("POST", status))) is False
 

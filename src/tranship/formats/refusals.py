@@ -117,12 +117,15 @@ def refusal(request: Request, response: Response) -> TranshipError:
             f"registry {registry} denied {_action(request)} access{_to(request)} {said}",
             hint="check what the account may do there",
         )
+    if "BLOB_UPLOAD_UNKNOWN" in named:
+        return FailedPrecondition(f"registry {registry} has lost the upload of {place} {said}")
     if status in (404, 410):
-        if "NAME_UNKNOWN" in named and request.repository:
+        if ("NAME_UNKNOWN" in named or request.method in ("POST", "PUT")) and request.repository:
             place = f"repository {printable(request.repository)}"
         return NotFound(
             f"{place} is not at registry {registry} {said}",
-            hint="registries answer so for private repositories, too: check the spelling, or log in",
+            hint="registries answer so for private repositories, too: check the spelling, or log in;"
+            " some want a repository to be made before it is pushed to",
         )
     if status == 416:
         return OutOfRange(f"registry {registry} has no such range of {place} {said}")
@@ -139,7 +142,7 @@ def refusal(request: Request, response: Response) -> TranshipError:
     if status == 408 or status >= 500:
         return Unavailable(f"registry {registry} failed at {place} {said}")
     if 300 <= status < 400:
-        return Unavailable(f"registry {registry} answered {place} with a redirect that leads nowhere {said}")
+        return Unavailable(f"registry {registry} answered {place} with a redirect that cannot be followed {said}")
     if 200 <= status < 300:
         return Unavailable(f"registry {registry} answered {request.method} of {place} with an unexpected status {said}")
     return FailedPrecondition(f"registry {registry} refused {request.method} of {place} {said}")

@@ -39,14 +39,17 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})")
 _BROKEN = frozenset({408, 409, 416, 429, 500, 502, 503, 504})  # the session may live on
-_DECLINED = frozenset({400, 401, 403, 404, 405, 501})  # of a mount: no such source, no right to it, no such feature
+# Of a mount: no such source, no right to it, no such feature, or one that fails.
+_DECLINED = frozenset({400, 401, 403, 404, 405, 500, 501})
 _RESTARTS = 1  # after a refusal, which may well come again
 _RESTARTS_BROKEN = (
     3  # after breaks. docker's registry 2.x drops an upload that breaks in the middle of a request: its state
 )
 # holds the offset that it expects, and the bytes that did arrive contradict it (404 BLOB_UPLOAD_INVALID)
 _STALLS = 1  # breaks in a row without a byte of progress, before the session counts as lost
-SMALLER_CHUNK = 64 << 20  # bytes, where one PUT is too large: proxies and content networks stop at 100 MB and more
+# Bytes, where one request is too large (413): content networks stop at 100 MB and more, proxies at some MB, nginx at 1 MB
+# unless it is told otherwise.
+SMALLER_CHUNKS = (64 << 20, 8 << 20, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,10 @@ class _Restart(Exception):  # no error: a step of the machine
         self.cause = cause
 
 
+class _Smaller(_Restart):  # likewise
+    """The session is of no use for requests of that size."""
+
+
 class _Upload:
     """One blob on its way."""
 
@@ -141,7 +148,8 @@ class _Upload:
             except _Restart as restart:
                 if (yield from self._is_there()):  # all went well, and its answer was lost
                     return
-                restarts += 0 if earlier else 1  # that a session of an earlier run has expired costs no attempt
+                # That a session of an earlier run has expired costs no attempt, and smaller chunks come to an end.
+                restarts += 0 if earlier or isinstance(restart, _Smaller) else 1
                 if restarts > (_RESTARTS_BROKEN if restart.cause.retryable else _RESTARTS):
                     raise restart.cause from None
                 session, earlier = None, False
@@ -166,7 +174,7 @@ class _Upload:
                     return
                 session = yield from self._patch(session)
             except TranshipError as error:
-                if not error.retryable:
+                if not error.retryable or error.side == "source":  # it is not the registry that failed
                     raise
                 cause = error
                 session = yield from self._state(session, error)
@@ -218,9 +226,11 @@ class _Upload:
             return cause if cause.retryable else Unavailable(str(cause))
         if response.status in (401, 403):
             return cause
-        if response.status == 413 and self.chunk is None and self.blob.size > SMALLER_CHUNK:
-            self.chunk = SMALLER_CHUNK
-            return _Restart(cause)
+        if response.status == 413:
+            sent = request.span[1] if request.span else 0
+            below = min(sent, self.chunk or sent)  # the registry's least chunk may be larger than ours
+            self.chunk = next((size for size in SMALLER_CHUNKS if size < below), None)
+            return cause if self.chunk is None else _Smaller(cause)
         if request.method == "PATCH" or (isinstance(cause, DigestMismatch) and request.span != (0, self.blob.size)):
             # A registry that takes no chunks, or one that has put them together wrongly: all over, in one.
             self.chunk = None

@@ -177,7 +177,7 @@ class Client:
                     return answer
             asked = answer.head.retry_after if answer is not None else None
             delay = self._retry.delay(attempt, asked, random.random())  # noqa: S311  # jitter is no secret
-            if answer is not None and answer.status in (429, 503):
+            if answer is not None and (answer.status in (429, 503) or not request.retry):
                 pace.hold(delay)
             passing = broken is None or broken.transient
             if not (request.retry and passing and attempt < self._retry.attempts and pace.may_retry()):

@@ -87,7 +87,14 @@ class ReaderPayload:
                     left -= got
                     yield view[:got]
         except (TranshipError, OSError) as error:
-            raise BodyFailed(error) from error
+            raise BodyFailed(_of_source(error)) from error
+
+
+def _of_source(error: TranshipError | OSError) -> TranshipError | OSError:
+    """Let whoever sends the bytes see that it is not the other side that failed."""
+    if isinstance(error, TranshipError):
+        error.side = error.side or "source"
+    return error
 
 
 class FilePayload:
@@ -109,7 +116,7 @@ class FilePayload:
                 yield piece
                 self._advance(piece.count)
         except (TranshipError, OSError) as error:
-            raise BodyFailed(error) from error
+            raise BodyFailed(_of_source(error)) from error
 
 
 def cut(piece: memoryview | FilePiece, most: int) -> Iterator[memoryview | FilePiece]:
