@@ -106,8 +106,9 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self._ended.close()
         for value in reversed(list(vars(self._module).values())):
-            if hasattr(value, "stop") and not isinstance(value, type):
-                value.stop()
+            for end in ("stop", "cleanup"):  # a registry, a folder
+                if not isinstance(value, type):
+                    getattr(value, end, _nothing)()
 
     def run(self, block: Block) -> None:
         printed = self._python(block) if block.language == "python" else self._lines(block)
@@ -144,6 +145,10 @@ class Reader:
                 code = main(words[1:])
             return out.getvalue(), code
         return _shell(line)
+
+
+def _nothing() -> None:
+    """End what needs no end."""
 
 
 def _shell(line: str) -> tuple[str, int]:
