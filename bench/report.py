@@ -7,7 +7,7 @@ import json
 
 from harness import RESULTS, ROOT
 
-FIGURES = ["export", "import", "registry", "growth", "memory", "startup", "store_list"]
+FIGURES = ["export", "import", "reflink", "registry", "daemon", "growth", "memory", "startup", "store_list"]
 INTRODUCTION = """\
 # Measured
 
