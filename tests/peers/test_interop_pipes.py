@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_docker_loads_from_our_pipe(
 @pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
 @pytest.mark.parametrize("fixture", ["podman", "old_podman"])
 def test_podman_loads_from_our_pipe(
-    fixture: str, compression: str | None, stores: Stores, images: Images, request: pytest.FixtureRequest
+    fixture: str, compression: Any, stores: Stores, images: Images, request: pytest.FixtureRequest
 ) -> None:
     engine: Podman = request.getfixturevalue(fixture)
     with piped(engine.peers, f"podman{engine.suite}", *engine.options, "load", stdin=True) as pipe:
@@ -55,7 +55,7 @@ def test_containerd_imports_from_our_pipe(
     fixture: str, mode: str, stores: Stores, images: Images, request: pytest.FixtureRequest
 ) -> None:
     daemon: Containerd = request.getfixturevalue(fixture)
-    words = ["--address", daemon.address, "images", "import", mode, "--no-unpack", "--all-platforms", "-"]
+    words = ["--address", str(daemon.address), "images", "import", mode, "--no-unpack", "--all-platforms", "-"]
     with piped(daemon.peers, f"ctr{daemon.suite}", *words, stdin=True) as pipe:
         transfer(stores("multi"), Archive(pipe))
     ((name, root),) = names(images("multi")).items()
@@ -73,7 +73,7 @@ def test_what_containerd_exports_on_a_pipe_is_read(  # noqa: PLR0917  # fixtures
     ((name, root),) = names(images("multi")).items()
     transfer(stores("multi"), Archive(tmp_path / "in.tar"))
     daemon.ctr("images", "import", "--all-platforms", "--no-unpack", tmp_path / "in.tar")
-    words = ["--address", daemon.address, "images", "export", "--all-platforms", mode, "-", name]
+    words = ["--address", str(daemon.address), "images", "export", "--all-platforms", mode, "-", name]
     for attempt in range(20):
         # ctr of containerd 2 sometimes ends before the end is written, and says that all is well.
         with piped(daemon.peers, f"ctr{daemon.suite}", *words) as pipe, contextlib.suppress(Truncated):

@@ -183,7 +183,7 @@ def one_by_one(copy: Callable[[Peers, Path, str, Path], object]) -> Read:
     """Tools that copy one image of an archive into a layout, where they call it `a`."""
 
     def read(peers: Peers, archive: Path, wanted: Sequence[str]) -> Found:
-        found = {}
+        found: dict[str, Seen] = {}
         for name in dict.fromkeys([wanted[0], wanted[-1]]):
             made = peers.home.path / f"made-{len(found)}"
             copy(peers, archive, name, made)
@@ -221,7 +221,7 @@ def old_skopeo_oci(peers: Peers, archive: Path, name: str, made: Path) -> None:
 def skopeo_docker(program: str) -> Read:
     def read(peers: Peers, archive: Path, wanted: Sequence[str]) -> Found:
         """Into a folder as it is: layers uncompressed, the config untouched."""
-        found = {}
+        found: dict[str, Seen] = {}
         for name in dict.fromkeys([wanted[0], wanted[-1]]):
             made = peers.home.path / f"made-{len(found)}"
             peers.run(program, "copy", f"docker-archive:{archive}:{name}", f"dir:{made}")

@@ -11,12 +11,17 @@ import hashlib
 import json
 import platform
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from support import graphs
-from support.images import zstd
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,12 +152,12 @@ def in_containerd(daemon: Containerd, wanted: Sequence[str], architecture: str |
 @contextlib.contextmanager
 def piped(peers: Peers, name: str, *args: str | Path, stdin: bool = False) -> Iterator[Any]:
     """A peer at the other end of a pipe: gives what it prints, or with `stdin` what it reads. AssertionError when it fails."""
-    pipes = {"stdin": subprocess.PIPE if stdin else subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    command, environment = peers.command(name, *args), peers.environment(name)
     with tempfile.TemporaryFile() as said:
+        ends: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
         if stdin:
-            pipes["stdout"] = said
-        command, environment = peers.command(name, *args), peers.environment(name)
-        with subprocess.Popen(command, env=environment, stderr=said, bufsize=0, **pipes) as process:
+            ends = {"stdin": subprocess.PIPE, "stdout": said}
+        with subprocess.Popen(command, env=environment, stderr=said, bufsize=0, **ends) as process:
             yield process.stdin if stdin else process.stdout
         said.seek(0)
         assert process.returncode == 0, f"{' '.join(command)}: {said.read()[-2000:].decode()}"
