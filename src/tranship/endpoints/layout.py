@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
-import shutil
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -22,7 +20,7 @@ from tranship.endpoints.files import FileBlob, about, read_small, whole_file
 from tranship.endpoints.referrers import Referrers
 from tranship.engine import spans
 from tranship.engine.verify import check_size
-from tranship.errors import InvalidArgument, NotFound, TranshipError, printable
+from tranship.errors import AlreadyExists, InvalidArgument, NotFound, TranshipError, printable
 from tranship.formats import layout
 from tranship.model import naming
 from tranship.pump import pump, write_all
@@ -50,12 +48,14 @@ class Layout:
     link        as a destination: hard-link blobs of our own store instead of copying them. The files are then shared:
                 whoever changes one in place changes both
     durability  "full" (survives a power cut) or "process"
+    clobber     may a name that exists be moved to another image?
     """
 
     path: str | os.PathLike[str]
     names: str | tuple[str, ...] = ()
     link: bool = False
     durability: files.Durability = "full"
+    clobber: bool = True
 
     kind: ClassVar[str] = "layout"
 
@@ -144,15 +144,19 @@ class LayoutDestination:
         self._parents: tuple[int, ...] = ()  # the directories above
         self._checked: dict[Digest, bool] = {}
 
+    def rehearse(self, plan: Plan) -> None:
+        """Refuse names that do not fit the plan, and a layout that we cannot add to."""
+        named = naming.rename(plan.roots, patterns(self._value.names))
+        if os.path.lexists(self._path):
+            with about(str(self._value)):
+                self._check_taken(_roots(_present_index(self._open_folder())), named)
+
     def prepare(self, plan: Plan) -> None:
-        """Make the directory, and refuse names that do not fit the plan."""
-        naming.rename(plan.roots, patterns(self._value.names))
+        """Make the directory, when the names fit."""
+        self.rehearse(plan)
         os.makedirs(self._path, exist_ok=True)
         folder = self._open_folder()
         with about(str(self._value)):
-            before = _present_index(folder)
-            if before is not None:
-                layout.parse_index(before)  # refuse a layout that we cannot add to, before the first write
             blobs = self._opened.enter_context(_made("blobs", folder))
             for algorithm in sorted({d.digest.algorithm for d in (*plan.blobs, *plan.documents)}):
                 self._blobs[algorithm] = self._opened.enter_context(_made(algorithm, blobs))
@@ -209,13 +213,25 @@ class LayoutDestination:
             for directory in (*self._blobs.values(), *self._parents) if durable == "full" else ():
                 os.fsync(directory)
             before = _present_index(self._folder)
-            present = layout.parse_index(before) if before is not None else ()
+            present = _roots(before)
+            self._check_taken(present, named)
             entries = merged([root.descriptor for root in present], named)
             index = layout.index_json(entries, before=before)
             if before is None:
                 files.write_file(os.path.join(self._path, layout.MARKER), layout.MARKER_BYTES, durability=durable)
             files.write_file(os.path.join(self._path, layout.INDEX), index, durability=durable)
         return named
+
+    def _check_taken(self, present: Sequence[Root], named: Sequence[Root]) -> None:
+        """AlreadyExists when a name would move to another image and may not."""
+        if self._value.clobber:
+            return
+        there = {root.name: root.descriptor.digest for root in present if root.name}
+        for root in named:
+            if root.name and there.get(root.name, root.descriptor.digest) != root.descriptor.digest:
+                raise AlreadyExists(
+                    f"{printable(root.name)} is in {self._value} already, as {there[root.name]}", side="destination"
+                )
 
     def close(self) -> None:
         """Remove scratch."""
@@ -224,7 +240,7 @@ class LayoutDestination:
     @contextlib.contextmanager
     def _incoming(self, descriptor: Descriptor) -> Iterator[int]:
         """A new file in scratch that gets the blob's name when the block ends well."""
-        temporary = f"{descriptor.digest.hex}-{secrets.token_hex(4)}"
+        temporary = f"{descriptor.digest.hex}-{os.urandom(4).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(temporary, flags, 0o644, dir_fd=self._scratch)
         try:
@@ -317,7 +333,9 @@ def _made(name: str, parent: int) -> Iterator[int]:
 @contextlib.contextmanager
 def _scratch(folder: int) -> Iterator[int]:
     """A new folder for one writer, locked by it, and removed in the end; those of writers that have died go too."""
-    name = _SCRATCH + secrets.token_hex(6)
+    import shutil  # which costs a start-up that only reads too much
+
+    name = _SCRATCH + os.urandom(6).hex()
     with _locked(folder):
         for other in os.listdir(folder):
             if other.startswith(_SCRATCH):
@@ -351,6 +369,10 @@ def _present_index(folder: int) -> bytes | None:
     if _exists(layout.MARKER, folder):  # a writer has died between the two
         _read_marker(folder)
     return None
+
+
+def _roots(index: bytes | None) -> Sequence[Root]:
+    return layout.parse_index(index) if index is not None else ()
 
 
 def _read_index(folder: int) -> bytes:

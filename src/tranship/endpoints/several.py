@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+import io
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tranship.endpoints.choosing import patterns
+from tranship.engine.graph import read_all
+from tranship.errors import TranshipError
+from tranship.model.manifest import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tranship.engine.protocols import Blob, Readable, Source
     from tranship.engine.run import Run
     from tranship.model.descriptor import Descriptor, Root
+    from tranship.model.digest import Digest
+    from tranship.pump import Reader
+
+
+def together(ends: Sequence[Readable]) -> Readable:
+    """One end for all of these. Neighbours that differ by their names alone become one, which is opened once."""
+    joined: list[Any] = []
+    for end in ends:
+        if joined and _differ_by_names(joined[-1], end):
+            names = (*patterns(joined[-1].names), *patterns(getattr(end, "names", ())))
+            joined[-1] = replace(joined[-1], names=names)
+        else:
+            joined.append(end)
+    one: Readable = joined[0] if len(joined) == 1 else Several(tuple(joined))
+    return one
+
+
+def _differ_by_names(one: Any, other: Any) -> bool:
+    """Without names an end means all that is there, which is another thing."""
+    if type(one) is not type(other) or not getattr(one, "names", ()) or not other.names:
+        return False
+    return bool(replace(one, names=()) == replace(other, names=()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +61,83 @@ class Several:
 
 
 class SeveralSources:
-    """The readable side."""
+    """The readable side. Whose images need an object is noted while documents are read, and there it is looked for first."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
+        self._homes: dict[Digest, Source] = {}
         self.readers = max((getattr(source, "readers", 1) for source in sources), default=1)
 
     def roots(self) -> Sequence[Root]:
         """The images of all sources; one that comes twice under the same name is there once."""
-        roots = [root for source in self._sources for root in source.roots()]
-        return list({(root.name, root.descriptor.digest): root for root in roots}.values())
+        found: dict[tuple[str | None, Digest], Root] = {}
+        for source in self._sources:
+            for root in source.roots():
+                found.setdefault((root.name, root.descriptor.digest), root)
+                self._homes.setdefault(root.descriptor.digest, source)
+        return list(found.values())
 
     def has(self, descriptor: Descriptor) -> bool:
         """Has any of them the object?"""
-        return any(source.has(descriptor) for source in self._sources)
+        return self._holder(descriptor) is not None
 
     def blob(self, descriptor: Descriptor) -> Blob:
-        """The object of the first source that has it; of the last one when none has, whose error will tell."""
-        holder = next((source for source in self._sources if source.has(descriptor)), self._sources[-1])
-        return holder.blob(descriptor)
+        """The object of whoever has it; when nobody does, of the one whose image needs it, whose error will tell."""
+        holder = self._holder(descriptor) or self._homes.get(descriptor.digest) or self._sources[-1]
+        return _Document(descriptor, holder, self) if descriptor.is_document else holder.blob(descriptor)
+
+    def note(self, children: Sequence[Descriptor], home: Source) -> None:
+        """Note whose images need these."""
+        for child in children:
+            self._homes.setdefault(child.digest, home)
+
+    def _holder(self, descriptor: Descriptor) -> Source | None:
+        home = self._homes.get(descriptor.digest)
+        if home is not None and home.has(descriptor):
+            return home
+        others = (source for source in self._sources if source is not home)
+        return next((source for source in others if _holds(source, descriptor)), None)
 
     def referrers(self, subject: Descriptor, artifact_type: str | None = None) -> Sequence[Descriptor]:
         """What refers to an object, in any of them."""
         found: dict[str, Descriptor] = {}
         for source in self._sources:
             lister = getattr(source, "referrers", None)
-            if lister is not None:
-                found.update((d.digest, d) for d in lister(subject, artifact_type))
+            for descriptor in lister(subject, artifact_type) if lister is not None else ():
+                found.setdefault(descriptor.digest, descriptor)
+                self.note([descriptor], source)
         return [found[digest] for digest in sorted(found)]
+
+
+def _holds(source: Source, descriptor: Descriptor) -> bool:
+    """Has a source an object that none of its documents has named? One that takes such things on trust is asked in earnest."""
+    look: Callable[[Descriptor], bool] = getattr(source, "holds", source.has)
+    return look(descriptor)
+
+
+class _Document:
+    """A document of one of the sources; what it names is looked for there first."""
+
+    __slots__ = ("_blob", "_home", "_whole", "descriptor")
+
+    def __init__(self, descriptor: Descriptor, home: Source, whole: SeveralSources) -> None:
+        self.descriptor = descriptor
+        self._blob = home.blob(descriptor)
+        self._home = home
+        self._whole = whole
+
+    @property
+    def repositories(self) -> Sequence[str]:
+        """Where it is, of a registry's."""
+        found: Sequence[str] = getattr(self._blob, "repositories", ())
+        return found
+
+    @contextlib.contextmanager
+    def open(self, offset: int = 0) -> Iterator[Reader]:
+        """Read it whole."""
+        raw = read_all(self._home, self.descriptor)
+        with contextlib.suppress(TranshipError):  # whoever reads it will say what is wrong with it
+            self._whole.note(parse(raw, self.descriptor).children, self._home)
+        reader = io.BytesIO(raw)
+        reader.seek(offset)
+        yield reader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -17,7 +17,7 @@ from tranship.errors import AlreadyExists, InvalidArgument, NotFound, printable
 from tranship.files import no_space_as_error
 from tranship.model import naming
 from tranship.model.descriptor import Root
-from tranship.model.manifest import MAX_DOCUMENT, Document, Index
+from tranship.model.manifest import MAX_DOCUMENT, Document
 from tranship.model.naming import SOURCE_LABEL, Naming, source_label
 from tranship.store.labels import MAX_LABEL
 
@@ -40,6 +40,7 @@ VOUCHED_FROM = 1 << 20  # bytes; hashing less is not worth a mark
 GC_SUBJECT = (
     "containerd.io/gc.bref.content.subject"  # label: this object lives as long as that one (a referrer's subject)
 )
+_GC_KEYS = {"manifest": "m.", "index": "m.", "layer": "l.", "config": "config"}  # of others the number alone
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -108,13 +109,26 @@ class Store:
     @contextlib.contextmanager
     def open_destination(self, run: Run) -> Iterator[StoreDestination]:
         """Open for writing: a lease keeps what arrives until it has a name, and one batch makes it durable."""
-        with self._store() as store, store.batch() as batch:
+        with self._store_to_plan_for() if run.dry else self._store() as store, store.batch() as batch:
             space = batch.namespace(self.namespace)
             with self._held(space) as lease:
                 yield StoreDestination(self, run, store, space, lease)
 
     def _store(self, *, create: bool = True) -> AbstractContextManager[OpenStore]:
         return contextlib.nullcontext(self.opened) if self.opened is not None else self.open(create=create)
+
+    @contextlib.contextmanager
+    def _store_to_plan_for(self) -> Iterator[OpenStore]:
+        """The store as it is; one that is not there is not made for the sake of a plan: it is an empty one elsewhere."""
+        with contextlib.ExitStack() as stack:
+            try:
+                store = stack.enter_context(self._store(create=False))
+            except NotFound:
+                from tempfile import TemporaryDirectory
+
+                folder = stack.enter_context(TemporaryDirectory(prefix="tranship-"))
+                store = stack.enter_context(replace(self, root=f"{folder}/store", durability="process").open())
+            yield store
 
     def _held(self, space: NamespaceView) -> AbstractContextManager[Lease]:
         return contextlib.nullcontext(space.leases.get(self.lease)) if self.lease else space.leases.holding()
@@ -226,11 +240,15 @@ class StoreDestination:
             return None
         return self._space.content.read_bytes(descriptor.digest, MAX_DOCUMENT)
 
-    def prepare(self, plan: Plan) -> None:
-        """Name the images, hold what is here already, and check the room for the rest."""
+    def rehearse(self, plan: Plan) -> None:
+        """Name the images."""
         self._images = self._named(plan.roots)
         if not self._value.clobber:
             self._refuse_taken()
+
+    def prepare(self, plan: Plan) -> None:
+        """Name the images, hold what is here already, and check the room for the rest."""
+        self.rehearse(plan)
         for node in plan.nodes.values():
             self._labels[node.descriptor.digest] = gc_labels(node.document)
         for root in plan.roots:
@@ -371,11 +389,12 @@ def gc_labels(document: Document) -> dict[str, str]:
     """The labels by which a document keeps its children from collection (containerd, images.ChildGCLabels).
 
     All children are named, those too that do not take part: a label to absent content is harmless, and a later transfer
-    may bring it.
+    may bring it. A label's key says what kind a child is, and its number among those of its kind.
     """
-    if isinstance(document, Index):
-        return {f"{GC_CONTENT}.m.{n}": str(child.digest) for n, child in enumerate(document.manifests)}
-    labels: dict[str, str] = {f"{GC_CONTENT}.l.{n}": layer.digest for n, layer in enumerate(document.layers)}
-    if document.config is not None:
-        labels[f"{GC_CONTENT}.config"] = document.config.digest
+    labels: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for child in document.children:
+        key = _GC_KEYS.get(child.kind, "")
+        number = counts[key] = counts.get(key, -1) + 1
+        labels[f"{GC_CONTENT}.{key}{number if number or key != 'config' else ''}"] = child.digest
     return labels

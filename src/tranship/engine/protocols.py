@@ -187,8 +187,17 @@ class KnowsRepositories(Protocol):
 class PromisesClosure(Protocol):
     """Of a Destination: it may hold a whole root already, name and all, so that nothing needs a look or a request."""
 
-    def has_closure(self, root: Root) -> bool:
-        """Is the root there under its name, with everything below it?"""
+    def closure(self, root: Root) -> Root | None:
+        """The root as it is named there, when it is there with everything below it."""
+        ...
+
+
+@runtime_checkable
+class Rehearses(Protocol):
+    """Of a Destination: it can take notice of a plan that is only to be shown, so that it refuses what it would refuse."""
+
+    def rehearse(self, plan: Plan) -> None:
+        """Do what `prepare` does, but for what it writes."""
         ...
 
 

@@ -16,6 +16,7 @@ from tranship.engine.protocols import (
     HoldsDocuments,
     NeedsClosure,
     PromisesClosure,
+    Rehearses,
     Sequential,
     SingleImages,
 )
@@ -134,6 +135,9 @@ def plan(
     run = Run(source=source.kind, destination=destination.kind, reporter=reporter, limits=limits, dry=True)
     with _opened(source, destination, run) as (src, dst):
         todo = _plan(src, dst, selection or Selection(), run, f"{source}")
+        if isinstance(dst, Rehearses):
+            with blamed_on("destination"):
+                dst.rehearse(todo)
         everything = (*todo.documents, *todo.blobs)
         return replace(todo, present=frozenset(d.digest for d in everything if dst.has(d)))
 
@@ -163,7 +167,11 @@ def _plan(src: Source, dst: Destination, selection: Selection, run: Run, source:
     if isinstance(dst, PromisesClosure) and selection.referrers is None and not selection.index:
         rest = []
         for root in roots:
-            (complete if dst.has_closure(root) else rest).append(root)
+            there = dst.closure(root)
+            if there is not None:
+                complete.append(there)
+            else:
+                rest.append(root)
     return make_plan(
         rest,
         src,

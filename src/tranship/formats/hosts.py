@@ -226,9 +226,14 @@ def _headers(value: Any, where: str) -> tuple[tuple[str, str], ...]:
         raise InvalidArgument(f"{where} must be a table of names and values")
     pairs = [(name, text) for name, said in value.items() for text in _strings(said, f"{where} {printable(name)}")]
     for name, text in pairs:
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", text):
-            raise InvalidArgument(f"{where} {printable(repr(name))} holds a character that no header may hold")
+        check_header(name, text, where)
     return tuple(pairs)
+
+
+def check_header(name: str, text: str, where: str) -> None:
+    """InvalidArgument for a header that no request can carry; it does not show what the header says."""
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", text):
+        raise InvalidArgument(f"{where} {printable(repr(name))} holds a character that no header may hold")
 
 
 def _strings(value: Any, where: str) -> list[str]:

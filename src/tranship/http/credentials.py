@@ -182,13 +182,16 @@ def standard(
     *,
     given: Given | None = None,
     ask: Callable[[str, str], Credential | None] | None = None,
+    file: str | None = None,
 ) -> Credentials:
-    """The sources that everybody's tools know, as this environment names them."""
+    """The sources that everybody's tools know, as this environment names them; or `file` in the place of all those files."""
     sources: list[Source] = []
     if given is not None:
         sources.append(given)
     if ask is not None:
         sources.append(Asked(ask))
+    if file is not None:
+        return Credentials([*sources, File(file, environment)])
     if text := environment.get("DOCKER_AUTH_CONFIG"):
         sources.append(Text(text, environment))
     if path := environment.get("REGISTRY_AUTH_FILE"):

@@ -40,6 +40,17 @@ class Timeouts:
     stall: float = 60.0
     floor: int = 1024  # bytes a second
 
+    @classmethod
+    def of(cls, silence: float) -> Timeouts:
+        """The usual ones, none of them longer than a user wants to wait for a silent server (but for a commit, which works)."""
+        usual = cls()
+        return cls(
+            connect=min(usual.connect, silence),
+            headers=min(usual.headers, silence),
+            commit=max(usual.commit, silence),
+            stall=silence,
+        )
+
 
 class Progress:
     """Judges whether bytes move: `floor` bytes a second, averaged over `stall` seconds of waiting for the other side.

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -159,6 +157,9 @@ def regular(members: Mapping[str, Member], name: str) -> Member:
 @contextlib.contextmanager
 def received(reader: Reader, run: Run) -> Iterator[ReceivedPipe]:
     """Receive a whole tar from `reader` into scratch, which is removed in the end."""
+    import shutil  # two that cost more than reading an archive that is a file
+    import tempfile
+
     folder = tempfile.mkdtemp(prefix="tranship-", dir=run.scratch_folder)
     try:
         with no_space_as_error(folder):

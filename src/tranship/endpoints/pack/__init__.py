@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from tranship.engine.protocols import Blob
     from tranship.engine.run import Run
     from tranship.model.platform import Platform
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:
@@ -85,6 +85,8 @@ class Pack:
     @contextlib.contextmanager
     def open_source(self, run: Run) -> Iterator[PackSource]:
         """Build the layer in scratch, which takes reading, hashing and compressing everything; then it is one file."""
+        import tempfile
+
         from tranship.endpoints.pack.building import build
         from tranship.endpoints.pack.layer import LayerFile
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tranship.endpoints.registry.destination import RegistryDestination
     from tranship.endpoints.registry.session import Session
     from tranship.endpoints.registry.source import RegistrySource
+    from tranship.engine.plan import Plan
     from tranship.engine.run import Run
 
 Find = Callable[[str, str], Credential | None]  # (host[:port], repository) -> what to show there
@@ -29,10 +30,12 @@ class Registry:
     """Images at a registry.
 
     names        references, completed as docker does ("alpine", "ghcr.io/o/i:1", "ghcr.io/o/i@sha256:…"). As a destination of
-                 several images: "HOST/PREFIX/", below which each keeps its path and tag
+                 several images: "HOST/PREFIX/", below which each keeps its path and tag; or none, and each goes where its own
+                 name says
     scoped       as such a destination: keep the host of each image's name too
     credential   what to show the registry: a value, or a callable of (host, repository). None: the user's files, in docker's
                  and podman's places (see docs/credentials.md)
+    auth_file    a credential file that is asked in place of the user's, for what `credential` does not answer
     hosts_dir    a folder of containerd's `hosts.toml` files (mirrors, certificates). None: the usual ones
     plain_http   speak http; loopback needs no saying
     insecure     accept any certificate
@@ -44,9 +47,10 @@ class Registry:
     environment  where proxies and credentials' files are looked up; None: the process's own
     """
 
-    names: str | tuple[str, ...]
+    names: str | tuple[str, ...] = ()
     scoped: bool = False
     credential: Credential | Find | None = field(default=None, repr=False)
+    auth_file: str | None = None
     hosts_dir: str | os.PathLike[str] | None = None
     plain_http: bool = False
     insecure: bool = False
@@ -78,6 +82,16 @@ class Registry:
                 f"{printable(self.prefix)}/ is a place for images, not an image", hint="give a repository and a tag"
             )
         return tuple(Reference.parse(name) for name in patterns(self.names))
+
+    def requests_to_read(self, plan: Plan) -> int:
+        """What reading a plan's images costs: one for each name, and for each object that has to move. Tokens come besides."""
+        moving = sum(d.digest not in plan.present for d in plan.blobs)
+        return len(plan.roots) + len(plan.complete) + len(plan.documents) + moving
+
+    def requests_to_write(self, plan: Plan) -> int:
+        """What writing them costs: a look at each name and each blob, the pieces of those that are not there, documents."""
+        pieces = [-(-d.size // self.chunk) + 1 if self.chunk else 1 for d in plan.blobs if d.digest not in plan.present]
+        return len(plan.roots) + len(plan.complete) + len(plan.blobs) + sum(pieces) + len(plan.documents)
 
     @contextlib.contextmanager
     def session(self, run: Run | None = None) -> Iterator[Session]:

@@ -54,6 +54,7 @@ class RegistryDestination:
         self._session = session
         self._run = run
         self._targets: list[tuple[Root, Reference]] = []
+        self._references = value.references if value.prefix is None else ()
         self._homes: dict[Digest, tuple[Reference, ...]] = {}  # of each object the repositories that need it
         self._tagged: set[Digest] = set()  # documents that are put under their tags, by publish
         self._raw: dict[Digest, bytes] = {}  # of those, the bytes
@@ -68,40 +69,48 @@ class RegistryDestination:
 
     # ------------------------------------------------------------------------------------------------------ before writing
 
-    def has_closure(self, root: Root) -> bool:
-        """Does the tag lead to this root already? The registry took it only with everything below it."""
+    def closure(self, root: Root) -> Root | None:
+        """Does every name lead to this root already? The registry took it only with everything below it."""
         try:
-            reference = self._target(root)
+            references = self._places(root)
         except InvalidArgument:
-            return False  # prepare will say it, with all the roots at hand
+            return None  # prepare will say it, with all the roots at hand
+        if any(self._found(root, reference) != root.descriptor.digest for reference in references):
+            return None
+        return Root(root.descriptor, str(references[0]), root.subject)
+
+    def _found(self, root: Root, reference: Reference) -> Digest | None:
+        """The digest that the registry says a place holds; None for nothing."""
         host, place = self._where(reference)
-        request = place.head_manifest(self._named(reference, root))
+        request = place.head_manifest(self._tag(root, reference) or root.descriptor.digest)
         response = self._session.client.send(host, request)
-        if response.status != 200:
-            if response.status in (401, 403, 429) or response.status >= 500:
-                distribution.expect(request, response, 200)
-            return False
-        there = distribution.claims(response.headers).digest
-        if not self._value.clobber and there is not None and there != root.descriptor.digest:
-            raise AlreadyExists(
-                f"{printable(str(reference))} is at the registry already, as {there}", side="destination"
-            )
-        return there == root.descriptor.digest
+        if response.status == 200:
+            return distribution.claims(response.headers).digest
+        if response.status in (401, 403, 429) or response.status >= 500:
+            distribution.expect(request, response, 200)
+        return None
+
+    def rehearse(self, plan: Plan) -> None:
+        """All that prepare does: it writes nothing."""
+        self.prepare(plan)
 
     def prepare(self, plan: Plan) -> None:
-        """Find for each root its place, and for each object the repositories that need it."""
-        self._targets = self._targeted(plan.roots)
+        """Find for each root its place, and for each object the repositories that need it. Referrers go to their subjects."""
+        self._targets = self._targeted([root for root in plan.roots if root.subject is None])
+        if not self._value.clobber:
+            self._refuse_taken()
         homes: dict[Digest, dict[str, Reference]] = {}
         for root, reference in self._targets:
-            stack, seen = [root.descriptor.digest], set()
-            while stack:
-                digest = stack.pop()
-                if digest in seen:
-                    continue
-                seen.add(digest)
-                homes.setdefault(digest, {}).setdefault(reference.repository, reference)
-                node = plan.nodes.get(digest)
-                stack.extend(d.digest for d in node.selected) if node is not None else None
+            _spread(root, reference, plan, homes)
+        everywhere = {reference.repository: reference for _, reference in self._targets}
+        waiting = [root for root in plan.roots if root.subject is not None]
+        while waiting:  # referrers of referrers come after those
+            ready = [root for root in waiting if root.subject in homes] or waiting
+            for root in ready:
+                for reference in list((homes.get(root.subject or root.descriptor.digest) or everywhere).values()):
+                    self._targets.append((root, reference))
+                    _spread(root, reference, plan, homes)
+            waiting = [root for root in waiting if root not in ready]
         self._homes = {digest: tuple(found.values()) for digest, found in homes.items()}
         self._tagged = {
             root.descriptor.digest
@@ -109,41 +118,51 @@ class RegistryDestination:
             if root.descriptor.digest not in plan.parents and self._tag(root, reference) is not None
         }
 
-    def _targeted(self, roots: Sequence[Root]) -> list[tuple[Root, Reference]]:
-        """Where each root goes; InvalidArgument when two different images would get one name."""
-        if self._value.prefix is None and roots:
-            roots = naming.rename(roots, [str(reference) for reference in self._value.references])
-        targets = [(root, self._target(root)) for root in roots]
+    def _targeted(self, images: Sequence[Root]) -> list[tuple[Root, Reference]]:
+        """Where each image goes; InvalidArgument when two different ones would get one name."""
+        if self._references and images:
+            naming.rename(images, [str(reference) for reference in self._references])  # raises for several images
+        targets = [(root, reference) for root in images for reference in self._places(root)]
         taken: dict[str, Digest] = {}
         for root, reference in targets:
-            if root.subject is None:
-                first = taken.setdefault(str(reference), root.descriptor.digest)
-                if first != root.descriptor.digest:
-                    raise InvalidArgument(
-                        f"two different images would be {printable(str(reference))}",
-                        hint="--scoped keeps the hosts of their names apart",
-                    )
+            first = taken.setdefault(str(reference), root.descriptor.digest)
+            if first != root.descriptor.digest:
+                raise InvalidArgument(
+                    f"two different images would be {printable(str(reference))}",
+                    hint="--scoped keeps the hosts of their names apart",
+                )
         return targets
 
-    def _target(self, root: Root) -> Reference:
-        prefix = self._value.prefix
-        if prefix is None:
-            references = self._value.references
-            named = next((r for r in references if str(r) == root.name), references[0])
-            if named.digest is not None and root.subject is None and named.digest != root.descriptor.digest:
+    def _refuse_taken(self) -> None:
+        for root, reference in self._targets:
+            there = self._found(root, reference)
+            if there not in (None, root.descriptor.digest):
+                raise AlreadyExists(
+                    f"{printable(str(reference))} is at the registry already, as {there}", side="destination"
+                )
+
+    def _places(self, root: Root) -> Sequence[Reference]:
+        """Where an image goes: to each of the names, or below the prefix, or where its own name says."""
+        for named in self._references:
+            if named.digest is not None and named.digest != root.descriptor.digest:
                 raise InvalidArgument(
                     f"{printable(str(named))} names another digest than the image has, {root.descriptor.digest}"
                 )
-            return named
-        if root.name is None:
+        if self._references:
+            return self._references
+        prefix = self._value.prefix
+        if root.name is None or not naming.is_full(root.name):
             raise InvalidArgument(
-                f"the image {root.descriptor.digest.short} has no name to keep below {printable(prefix)}/",
+                f"the image {root.descriptor.digest.short} is called "
+                f"{printable(root.name) if root.name else 'nothing'}, which says no repository",
                 hint="copy it alone, to a full reference",
             )
         own = Reference.parse(root.name)
+        if prefix is None:
+            return [own]
         path = f"{own.domain.replace(':', '-')}/{own.path}" if self._value.scoped else own.path
         base = Reference.parse(f"{prefix}/{path}", default_tag=None)
-        return replace(base, tag=own.tag, digest=None if own.tag else root.descriptor.digest)
+        return [replace(base, tag=own.tag, digest=None if own.tag else root.descriptor.digest)]
 
     # ------------------------------------------------------------------------------------------------------------- blobs
 
@@ -152,7 +171,7 @@ class RegistryDestination:
         if descriptor.is_document:
             return False
         homes = self._homes_of(descriptor)
-        return all(self._is_there(home, descriptor) for home in homes)
+        return bool(homes) and all(self._is_there(home, descriptor) for home in homes)
 
     def _is_there(self, home: Reference, descriptor: Descriptor) -> bool:
         key = (home.repository, descriptor.digest)
@@ -306,20 +325,24 @@ class RegistryDestination:
             return tag if tag and tag.startswith(("sha256-", "sha512-")) else None
         return reference.tag if reference.digest is None else None
 
-    def _named(self, reference: Reference, root: Root) -> str:
-        return self._tag(root, reference) or root.descriptor.digest
-
     def _homes_of(self, descriptor: Descriptor) -> tuple[Reference, ...]:
-        found = self._homes.get(descriptor.digest)
-        if found is not None:
-            return found
-        if self._value.prefix is not None:
-            return ()
-        return self._value.references[:1]
+        return self._homes.get(descriptor.digest, ())
 
     def _where(self, reference: Reference) -> tuple[Host, Repository]:
         host = self._session.hosts(reference.domain, "push")[-1]
         return host, host.repository(reference.path)
+
+
+def _spread(root: Root, home: Reference, plan: Plan, homes: dict[Digest, dict[str, Reference]]) -> None:
+    """Note that everything below a root is needed in a repository."""
+    waiting = [root.descriptor.digest]
+    while waiting:
+        digest = waiting.pop()
+        needed = homes.setdefault(digest, {})
+        if home.repository not in needed:
+            needed[home.repository] = home
+            node = plan.nodes.get(digest)
+            waiting += [child.digest for child in node.selected] if node is not None else []
 
 
 def _split(repository: str) -> tuple[str, str]:

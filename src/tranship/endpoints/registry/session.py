@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 from tranship.errors import NotFound, PermissionDenied, TranshipError, Unavailable, printable
 from tranship.formats import hosts as host_rules
 from tranship.formats import pages
-from tranship.formats.distribution import expect
+from tranship.formats.distribution import expect, read_document
 from tranship.http.client import Client
 from tranship.http.limits import Clock, Timeouts
 from tranship.http.proxies import Proxies
 from tranship.http.retry import Retry
-from tranship.model.secret import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
     from tranship.formats.hosts import Host
     from tranship.formats.messages import Flow
     from tranship.http.payload import Payload
+    from tranship.model.digest import Digest
     from tranship.model.reference import Reference
+    from tranship.model.secret import Credential
 
 T = TypeVar("T")
 _HOSTS_DIRS = ("/etc/containerd/certs.d", "/etc/docker/certs.d")
@@ -51,24 +52,22 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
 
     if callable(value.credential):
         find = value.credential
-    elif isinstance(value.credential, Credential):
-        explicit = value.credential
-        registries = _authorities(value)
-
-        def find(host: str, _repository: str) -> Credential | None:
-            # What is given for an end is for the registry that the end names, not for its mirrors.
-            return explicit if host in registries else None
-
     else:
         from tranship.http.credentials import standard
 
-        find = standard(environment).find
+        explicit = value.credential
+        registries = _authorities(value) if explicit is not None else frozenset()
+        files = standard(environment, file=value.auth_file)
+
+        def find(host: str, repository: str) -> Credential | None:
+            # What is given for an end is for the registry that the end names, not for its mirrors.
+            return explicit if host in registries else files.find(host, repository)
 
     def client(find: Find) -> Client:
         return Client(
             find=find,
             retry=Retry(attempts=(limits.retries if limits is not None else 4) + 1),
-            timeouts=Timeouts(stall=limits.timeout) if limits is not None else Timeouts(),
+            timeouts=Timeouts.of(limits.timeout) if limits is not None else Timeouts(),
             proxies=Proxies.of(environment),
             clock=Clock(sleep=sleep),
             per_host=(limits.jobs if limits is not None and limits.jobs else _PER_HOST),
@@ -135,6 +134,13 @@ class Session:
         """All repositories that a registry lists; many refuse it."""
         host = self.hosts(registry, "resolve")[-1]
         return self.run(host, pages.catalog(host.repository("")))
+
+    def digest(self, reference: Reference) -> Digest:
+        """What a tag leads to at the registry's own server, where it can be deleted; mirrors may lag behind."""
+        host = self.hosts(reference.domain, "push")[-1]
+        request = host.repository(reference.path).get_manifest(reference.digest or reference.tag or "latest")
+        descriptor, _ = read_document(request, self.client.send(host, request), reference.digest)
+        return descriptor.digest
 
     def delete(self, reference: Reference) -> None:
         """Delete a tag, or by digest a manifest with every tag that names it, where the registry allows that."""
