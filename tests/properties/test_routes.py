@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tranship.engine.transfer as engine
+import tranship.engine.moving as engine
 from tranship import Archive, Layout, Store, transfer
 from tranship.engine.routes import ROUTES
 from tranship.testing.conformance import check_endpoint

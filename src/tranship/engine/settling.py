@@ -106,7 +106,7 @@ class Settler:
     def _leaves(self, manifest: Manifest) -> Sequence[Descriptor]:
         leaves = self._selection.leaves(manifest)
         if self._selection.all_metadata and not self._selection.matches(manifest.descriptor.platform):
-            return [d for d in leaves if not mediatypes.is_layer(d.media_type)]
+            return [d for d in leaves if d.media_type in mediatypes.CONFIGS]
         return leaves
 
     def _check_platform(self, root: Root, manifest: Manifest) -> None:

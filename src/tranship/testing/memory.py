@@ -12,7 +12,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from tranship.engine.transfer import MemoryBlob
+from tranship.engine.memory import MemoryBlob
 from tranship.errors import NotFound
 from tranship.model.descriptor import Root
 from tranship.pump import pump

@@ -6,20 +6,19 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from tranship.engine.transfer import MemoryBlob
-from tranship.errors import NotFound, TranshipError, Truncated
+from tranship.endpoints.registry.reading import Document, RegistryBlob
+from tranship.errors import DataLoss, NotFound, PolicyRefused, TranshipError, printable
 from tranship.formats import distribution, referrers
 from tranship.formats.hosts import Host
 from tranship.formats.messages import Request, split
+from tranship.formats.realm import is_link_local
 from tranship.http.client import MAX_ERROR
 from tranship.model import mediatypes
 from tranship.model.descriptor import Descriptor, Root
 from tranship.model.manifest import MAX_DOCUMENT, parse
-from tranship.pump import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Collection, Sequence
 
     from tranship.endpoints.registry import Registry
     from tranship.endpoints.registry.session import Session
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from tranship.http.client import Client
     from tranship.model.digest import Digest
     from tranship.model.reference import Reference
-    from tranship.pump import Reader
 
     T = TypeVar("T")
 
@@ -47,22 +45,25 @@ class RegistrySource:
         self._value = value
         self._session = session
         self._references = references
+        self._repositories = tuple({r.repository: r for r in references}.values())
         self._run = run
         self._homes: dict[Digest, Reference] = {}  # of each object the repository in which it was found
         self._documents: dict[Digest, bytes] = {}  # that came while resolving
 
     def roots(self) -> Sequence[Root]:
         """The images, each resolved to its digest by one request."""
-        return [self._resolve(reference) for reference in self._references]
+        return self._session.each(self._resolve, self._references)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Looked up for layers that are rarely at a registry; everything else is found out on fetching it."""
         if not mediatypes.is_non_distributable(descriptor.media_type):
             return True
-        if self._value.foreign_urls and descriptor.extra.get("urls"):
-            return True
+        return bool(self._value.foreign_urls and descriptor.extra.get("urls")) or self.holds(descriptor)
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Is it there? One request, where `has` takes a manifest at its word."""
         try:
-            self._at_home(descriptor, lambda host, place: self._head_blob(host, place, descriptor))
+            self._at_home(descriptor, lambda host, place: self._head(host, place, descriptor))
         except NotFound:
             return False
         return True
@@ -70,7 +71,7 @@ class RegistrySource:
     def blob(self, descriptor: Descriptor) -> Blob:
         """A document, which is fetched whole; or a blob, which is streamed."""
         if descriptor.is_document:
-            return _Document(descriptor, self)
+            return Document(descriptor, self)
         return RegistryBlob(descriptor, self)
 
     def referrers(self, subject: Descriptor, artifact_type: str | None = None) -> Sequence[Descriptor]:
@@ -96,8 +97,10 @@ class RegistrySource:
     # --------------------------------------------------------------------------------------------------------- resolving
 
     def _resolve(self, reference: Reference) -> Root:
+        # A mirror that may not say what a tag means may well have what a digest means (containerd's rule).
+        capability = "pull" if reference.digest else "resolve"
         descriptor = self._session.on_hosts(
-            reference, "resolve", lambda _host, place: self._look_up(reference, _host, place)
+            reference, capability, lambda host, place: self._look_up(reference, host, place)
         )
         self._homes.setdefault(descriptor.digest, reference)
         return Root(descriptor, str(reference))
@@ -112,7 +115,7 @@ class RegistrySource:
             digest = reference.digest or claims.digest
             if digest is not None and claims.size and claims.media_type in mediatypes.DOCUMENTS:
                 return Descriptor(media_type=claims.media_type, digest=digest, size=claims.size)
-        elif response.status == 404:
+        elif response.status in (404, 429):
             distribution.expect(request, response, 200)
         request = place.get_manifest(named)
         answer = self._session.client.send(host, request, limit=MAX_DOCUMENT)
@@ -128,7 +131,7 @@ class RegistrySource:
         if raw is None:
             raw = self._at_home(descriptor, lambda host, place: self._get_document(host, place, descriptor))
         home = self._homes.get(descriptor.digest)
-        if home is not None and len({r.repository for r in self._references}) > 1:
+        if home is not None and len(self._repositories) > 1:
             for child in parse(raw, descriptor).children:
                 self._homes.setdefault(child.digest, home)
         return raw
@@ -136,199 +139,104 @@ class RegistrySource:
     def _get_document(self, host: Host, place: Repository, descriptor: Descriptor) -> bytes:
         request = place.get_manifest(descriptor.digest)
         response = self._session.client.send(host, request, limit=MAX_DOCUMENT)
-        _, raw = distribution.read_document(request, response, descriptor.digest)
+        raw = distribution.verified(request, response, descriptor.digest)
+        if len(raw) != descriptor.size:  # which the registry has said in answer to HEAD, or a parent of the document
+            raise DataLoss(
+                f"registry {host.authority}: {request.about} has {len(raw)} bytes, not {descriptor.size} as was said before",
+                side="source",
+            )
         return raw
 
-    def open_blob(self, descriptor: Descriptor, offset: int, count: int | None = None) -> tuple[Answer, int]:
-        """Ask for a blob's bytes from `offset` on; the open answer, and where in the blob its body begins."""
+    def open_blob(
+        self, descriptor: Descriptor, offset: int, count: int | None, shunned: Collection[str]
+    ) -> tuple[Answer, int, Host]:
+        """Ask for a blob's bytes from `offset` on, at a host whose URL is not `shunned` where there is another.
+
+        Gives the open answer, where in the blob its body begins, and who answers. OutOfRange for a range that is refused or
+        is not the one that was asked for.
+        """
+
+        def act(host: Host, place: Repository) -> tuple[Answer, int, Host]:
+            request = place.get_blob(descriptor.digest, offset, count)
+            return (*_open(self._session.client, host, request, descriptor, offset), host)
+
         try:
-            return self._at_home(
-                descriptor,
-                lambda host, place: self._open(
-                    self._session.client, host, place.get_blob(descriptor.digest, offset, count), descriptor, offset
-                ),
-            )
+            return self._at_home(descriptor, act, shunned)
         except NotFound:
             if self._value.foreign_urls and descriptor.extra.get("urls"):
                 return self._open_foreign(descriptor, offset, count)
             raise
 
-    def _open(
-        self, client: Client, host: Host, request: Request, descriptor: Descriptor, offset: int
-    ) -> tuple[Answer, int]:
-        answer = client.open(host, request)
-        try:
-            if answer.status not in (200, 206):
-                refused = replace(answer.head, body=answer.read(MAX_ERROR, cut=True))
-                distribution.expect(request, refused, 200, 206)
-            begins, _ = distribution.body_offset(request, answer.head, offset, descriptor.size)
-        except BaseException:
-            answer.close()
-            raise
-        return answer, begins
-
-    def _open_foreign(self, descriptor: Descriptor, offset: int, count: int | None) -> tuple[Answer, int]:
+    def _open_foreign(self, descriptor: Descriptor, offset: int, count: int | None) -> tuple[Answer, int, Host]:
         """Fetch a layer that its owner alone may distribute from a URL of its descriptor, which anybody may have written:
         with a client that has no credentials at all (CVE-2020-15157), and only when the user asked for it.
         """
-        urls = [url for url in descriptor.extra["urls"] if isinstance(url, str)]
-        for number, url in enumerate(urls, 1):
-            origin = split(url)
-            host = Host(registry=origin.netloc, url=f"{origin.scheme}://{origin.netloc}")
-            headers = (
-                {"Range": f"bytes={offset}-{'' if count is None else offset + count - 1}"} if offset or count else {}
-            )
-            request = Request(method="GET", url=url, headers=headers, object=str(descriptor))
+        failed: TranshipError | None = None
+        for url in descriptor.extra["urls"] if isinstance(descriptor.extra["urls"], list) else ():
             try:
-                return self._open(self._session.anonymous, host, request, descriptor, offset)
-            except TranshipError:
-                if number == len(urls):
-                    raise
-        raise NotFound(f"{descriptor} is not at its registry, and names no URL", descriptor=descriptor, side="source")
+                origin = split(url if isinstance(url, str) else "")
+                if is_link_local(origin.hostname or ""):
+                    raise PolicyRefused(f"{descriptor} names {printable(origin.netloc)}, which is no place for content")
+                host = Host(registry=origin.netloc, url=f"{origin.scheme}://{origin.netloc}")
+                ranged = bool(offset) or count is not None
+                last = "" if count is None else offset + count - 1
+                headers = {"Range": f"bytes={offset}-{last}"} if ranged else {}
+                request = Request(method="GET", url=url, headers=headers, object=str(descriptor))
+                return (*_open(self._session.anonymous, host, request, descriptor, offset), host)
+            except TranshipError as error:
+                failed = error
+        raise failed or NotFound(f"{descriptor} names no URL", descriptor=descriptor, side="source")
 
     def home(self, descriptor: Descriptor) -> Reference | None:
         """The repository in which an object was found."""
-        if len(self._references) == 1:
-            return self._references[0]
-        return self._homes.get(descriptor.digest)
+        return self._repositories[0] if len(self._repositories) == 1 else self._homes.get(descriptor.digest)
 
     def check(self) -> None:
         """Raise Cancelled when the transfer is to stop."""
         self._run.check()
 
+    def pause(self, attempt: int) -> None:
+        """Wait as after so many attempts of a request."""
+        self._session.client.pause(attempt)
+
     @property
     def attempts(self) -> int:
-        """How often a body may break without a byte of progress."""
+        """How often in a row a body may break."""
         return self._run.limits.retries
 
-    def _at_home(self, descriptor: Descriptor, act: Callable[[Host, Repository], T]) -> T:
+    def _at_home(
+        self,
+        descriptor: Descriptor,
+        act: Callable[[Host, Repository], T],
+        shunned: Collection[str] = (),
+    ) -> T:
         """Do it in the repository that holds the object; where that is not known, in each, one after another."""
         known = self.home(descriptor)
-        homes = [known] if known is not None else list({r.repository: r for r in self._references}.values())
+        homes = (known,) if known is not None else self._repositories
         for home in homes[:-1]:
             with contextlib.suppress(NotFound):
-                return self._session.on_hosts(home, "pull", act)
-        return self._session.on_hosts(homes[-1], "pull", act)
+                return self._session.on_hosts(home, "pull", act, shunned)
+        return self._session.on_hosts(homes[-1], "pull", act, shunned)
 
-    def _head_blob(self, host: Host, place: Repository, descriptor: Descriptor) -> None:
-        request = place.head_blob(descriptor.digest)
+    def _head(self, host: Host, place: Repository, descriptor: Descriptor) -> None:
+        digest = descriptor.digest
+        request = place.head_manifest(digest) if descriptor.is_document else place.head_blob(digest)
         distribution.expect(request, self._session.client.send(host, request), 200)
 
 
-class _Document:
-    """A document at a registry: fetched whole, once it is opened."""
-
-    __slots__ = ("_source", "descriptor")
-
-    def __init__(self, descriptor: Descriptor, source: RegistrySource) -> None:
-        self.descriptor = descriptor
-        self._source = source
-
-    @property
-    def repositories(self) -> Sequence[str]:
-        """Where it is."""
-        home = self._source.home(self.descriptor)
-        return [home.repository] if home is not None else []
-
-    def open(self, offset: int = 0) -> AbstractContextManager[Reader]:
-        """Fetch it."""
-        return MemoryBlob(self.descriptor, self._source.document(self.descriptor)).open(offset)
-
-
-class RegistryBlob:
-    """A blob at a registry."""
-
-    __slots__ = ("_source", "descriptor")
-
-    def __init__(self, descriptor: Descriptor, source: RegistrySource) -> None:
-        self.descriptor = descriptor
-        self._source = source
-
-    @property
-    def repositories(self) -> Sequence[str]:
-        """Where it is, for a cross-repository mount."""
-        home = self._source.home(self.descriptor)
-        return [home.repository] if home is not None else []
-
-    @contextlib.contextmanager
-    def open(self, offset: int = 0) -> Iterator[ResumingReader]:
-        """Open for reading from byte `offset`; a connection that breaks is taken up again where it broke."""
-        reader = ResumingReader(self._source, self.descriptor, offset, self.descriptor.size)
-        try:
-            yield reader
-        finally:
-            reader.close()
-
-    @contextlib.contextmanager
-    def open_range(self, offset: int, count: int) -> Iterator[ResumingReader]:
-        """Open `count` bytes from `offset` on."""
-        reader = ResumingReader(self._source, self.descriptor, offset, offset + count)
-        try:
-            yield reader
-        finally:
-            reader.close()
-
-
-class ResumingReader:
-    """Reads a blob from a registry, over as many connections as it takes.
-
-    What has been handed over is never asked for again. A registry that ignores ranges gives the beginning once more, which
-    is read and dropped.
-    """
-
-    def __init__(self, source: RegistrySource, descriptor: Descriptor, offset: int, end: int) -> None:
-        self._source = source
-        self._descriptor = descriptor
-        self._at = offset
-        self._end = end
-        self._answer: Answer | None = None
-        self._ahead = 0  # bytes that come once more before those that are wanted
-        self._breaks = 0  # in a row, without a byte between them
-
-    def readinto(self, view: memoryview, /) -> int:
-        """Fill what has arrived; 0 at the end."""
-        view = view[: self._end - self._at]
-        while len(view):
-            answer = self._answer or self._opened()
-            try:
-                got = self._passing_over(answer) or answer.readinto(view)
-            except TranshipError as error:
-                self._broken(error)
-                continue
-            if not got:
-                return 0
-            self._at += got
-            self._breaks = 0
-            return got
-        return 0
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        if self._answer is not None:
-            self._answer.close()
-            self._answer = None
-
-    def _opened(self) -> Answer:
-        count = self._end - self._at if self._end < self._descriptor.size else None
-        self._answer, begins = self._source.open_blob(self._descriptor, self._at, count)
-        self._ahead = self._at - begins
-        return self._answer
-
-    def _passing_over(self, answer: Answer) -> int:
-        """Read and drop what was there before; always 0."""
-        view = memoryview(bytearray(min(self._ahead, CHUNK)))
-        while self._ahead:
-            self._source.check()
-            got = answer.readinto(view[: min(self._ahead, len(view))])
-            if not got:
-                raise Truncated(f"{self._descriptor} ends before byte {self._at}", descriptor=self._descriptor)
-            self._ahead -= got
-        return 0
-
-    def _broken(self, error: TranshipError) -> None:
-        """Go on after a connection that broke, unless it breaks again and again."""
-        self.close()
-        self._breaks += 1
-        if not error.retryable or self._breaks > self._source.attempts:
-            raise error
-        self._source.check()
+def _open(
+    client: Client, host: Host, request: Request, descriptor: Descriptor, offset: int
+) -> tuple[Answer, int]:
+    """The open answer to a GET of a blob, and where in the blob its body begins."""
+    answer = client.open(host, request)
+    try:
+        if answer.status not in (200, 206):
+            refused = replace(answer.head, body=answer.read(MAX_ERROR, cut=True))
+            distribution.expect(request, refused, 200, 206)
+        begins, _ = distribution.body_offset(request, answer.head, offset, descriptor.size)
+        if answer.status == 200:
+            answer.as_stored(descriptor.size)
+    except BaseException:
+        answer.close()
+        raise
+    return answer, begins
