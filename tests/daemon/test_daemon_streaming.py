@@ -1,6 +1,7 @@
 """Streams: the handshake, how they live and end, and byte streams between our two ends."""
 
 import io
+import queue
 import threading
 
 import pytest
@@ -25,7 +26,7 @@ from tranship.errors import (
     RateLimited,
     Truncated,
 )
-from tranship.formats.stream_window import CHUNK, LARGE_CHUNK, WINDOW, Sender
+from tranship.formats.stream_window import CHUNK, LARGE_CHUNK, WINDOW, Receiver, Sender
 from tranship.pump import pump
 
 
@@ -232,6 +233,58 @@ def test_padding_proves_that_the_reader_has_everything(opened):
     thread.join(20)
     assert sum(arrived) - 1000 <= WINDOW + 512
     assert (sum(arrived) - 1000) % 512 == 0
+
+
+class Pipe:
+    """Go's io.Pipe: a write returns when all of it has been read, which says nothing of what the reader has done with it."""
+
+    def __init__(self):
+        self._offered, self._taken = queue.Queue(), queue.Queue()
+
+    def write(self, data):
+        for at in range(0, len(data), CHUNK):
+            self._offered.put(data[at : at + CHUNK])
+            self._taken.get()
+
+    def read(self):
+        data = self._offered.get()
+        self._taken.put(None)
+        return data
+
+
+@pytest.mark.parametrize("size", [1000, CHUNK, WINDOW, 300_000, 3_000_000])
+def test_answer_of_a_writer_means_that_the_reader_has_written_too(opened, size):
+    """ctr reads from a pipe and writes to a file; it must not be told that all is done between the two."""
+    client, ours = opened
+    pipe, written = Pipe(), bytearray()
+
+    def receive():
+        receiver = Receiver()
+        while True:
+            if grant := receiver.grant():
+                client.send(pack_window(grant))
+            if (message := client.receive()) is None:
+                pipe._offered.put(b"")
+                return
+            data = unpack_flow(message)
+            pipe.write(data)
+            receiver.received(len(data))
+
+    def copy():
+        while data := pipe.read():
+            threading.Event().wait(0.01)
+            written.extend(data)
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (receive, copy)]
+    for thread in threads:
+        thread.start()
+    data = bytes(range(1, 256)) * (size // 255 + 1)
+    writing = ByteWriter(ours, Sender(LARGE_CHUNK, overdraft=True))
+    writing.write(data)
+    assert writing.finish(pad=True)
+    assert written.startswith(data)
+    for thread in threads:
+        thread.join(20)
 
 
 def test_writer_notices_a_reader_that_closed_its_side(opened):

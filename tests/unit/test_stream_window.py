@@ -119,6 +119,23 @@ def test_padding_makes_the_receiver_answer_and_proves_arrival():
     assert sender.settled
 
 
+@given(st.lists(st.integers(1, 3 * WINDOW), max_size=20))
+def test_one_more_message_of_the_right_size_is_always_answered(writes):
+    sender, receiver = Sender(LARGE_CHUNK, overdraft=True), Receiver()
+    sender.credited(receiver.grant())
+    for count in writes:
+        sender.feed(bytes(count))
+        sender.flush()
+        deliver(sender, receiver, drain(sender))
+    sender.feed(bytes(sender.answerable))
+    sender.flush()
+    messages = drain(sender)
+    assert len(messages) == 1
+    assert not sender.settled
+    deliver(sender, receiver, messages)
+    assert sender.settled
+
+
 def test_receiver_with_a_rule_of_its_own_proves_nothing():
     sender = Sender()
     sender.credited(WINDOW)

@@ -85,13 +85,13 @@ class ByteWriter:
     def finish(self, *, pad: bool = False) -> bool:
         """Send the rest, wait until the peer must have handed on as much as its updates can prove, and close the stream.
 
-        pad  zeros may follow the end, as after a tar's trailer: then all can be proven. Was it? A peer of other rules, or one
-        that has closed its side, proves nothing.
+        pad  zeros may follow the end, as after a tar's trailer: then a message of them proves that all before it was not only
+             taken but put where it belongs. Was it? A peer of other rules, or one that has closed its side, proves nothing.
         """
         self._sender.flush()
         self._drain()
-        if pad and self._sender.owed:
-            self._sender.feed(bytes(-(-self._sender.owed // _BLOCK) * _BLOCK))
+        if pad:
+            self._sender.feed(bytes(-(-self._sender.answerable // _BLOCK) * _BLOCK))
             self._sender.flush()
             self._drain()
         while self._sender.awaiting and self._take():

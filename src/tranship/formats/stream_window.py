@@ -138,9 +138,16 @@ class Sender:
         Only an update after the last message proves that it was handed on. A sender whose format allows padding (zeros
         after the end of a tar) sends so much of it and waits until `settled`.
         """
-        if self._answered or self._mirror is None:
-            return 0
-        return self._mirror.credit - self._mirror.window + 1
+        return 0 if self._answered else self.answerable
+
+    @property
+    def answerable(self) -> int:
+        """The least size of one more message that the receiver answers; 0: it keeps no rule.
+
+        A receiver that hands on through a pipe, as ctr does, has handed on when the pipe's other end has *read*; whether that
+        has also written is known when it has come back for more, which is one message later.
+        """
+        return 0 if self._mirror is None else max(1, self._mirror.credit - self._mirror.window + 1)
 
     @property
     def _ready(self) -> bool:
