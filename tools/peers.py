@@ -60,6 +60,7 @@ def _peers() -> Iterator[tuple[str, Peer]]:
     yield "fish", Peer(CURRENT, "usr/bin/fish", ("fish",))
     yield "mkfs.xfs", Peer(CURRENT, "usr/sbin/mkfs.xfs", ("xfsprogs",), ("-V",))
     yield "time", Peer(CURRENT, "usr/bin/time", ("time",))
+    yield "strace", Peer(CURRENT, "usr/bin/strace", ("strace",), ("-V",))
 
 
 PEERS = dict(_peers())

@@ -1,0 +1,408 @@
+"""The daemon under load: many clients at once, clients that speak nonsense, and a daemon that is killed among them.
+
+The daemon is a process of its own; each client is a thread with a connection of its own, and speaks the Transfer, Images and
+Content services as ctr does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.peers import temporary_home
+from torture import invariants
+from torture.box import Impossible, part
+from torture.content import environment, image
+from tranship import Registry, TranshipError, transfer
+from tranship.testing.memory import Memory
+from tranship.testing.registry import RegistryServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torture.box import Box
+
+SERVE = """
+import sys, threading, signal
+from tranship.daemon.server import Daemon
+from tranship.store import Store
+ended = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: ended.set())
+with Store.open(sys.argv[1]) as store, Daemon(store, sys.argv[2]):
+    print("ready", flush=True)
+    ended.wait()
+"""
+IMAGES = 16  # different ones at the registry, so that clients meet and do not always
+
+
+class Serving:
+    """A daemon's process, which may be killed and started again on the same store and socket."""
+
+    def __init__(self, folder: Path, socket: Path) -> None:
+        self.root, self.socket = folder / "store", socket
+        self.process: subprocess.Popen[bytes]
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        words = [sys.executable, "-c", SERVE, str(self.root), str(self.socket)]
+        self.process = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"ready\n", "the daemon does not start"
+        self.process.stdout.close()
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it by a signal."""
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        assert code == (0 if number == signal.SIGTERM else -number), f"the daemon ended with {code}"
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes."""
+        text = Path(f"/proc/{self.process.pid}/statm").read_text("ascii")
+        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def descriptors(self) -> int:
+        """Open files."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+@contextlib.contextmanager
+def serving(box: Box) -> Iterator[Serving]:
+    """A daemon for a part."""
+    if importlib.util.find_spec("grpc") is None or not os.path.isdir("/proc/self/fd"):
+        raise Impossible("this takes grpcio and /proc")
+    with box.scratch() as folder, temporary_home() as home:
+        running = Serving(folder, home.path / "run/t.sock")
+        try:
+            yield running
+        finally:
+            if running.process.poll() is None:
+                running.stop()
+
+
+class Client:
+    """One client; `act` does one thing of those that clients do."""
+
+    def __init__(self, socket: Path, registry: str, number: int, chance: random.Random) -> None:
+        from support.transfers import Transfers
+        from tranship.containerd.channel import Channel
+
+        self.channel = Channel(socket, namespace=f"n{number % 4}")
+        self.transfers = Transfers(self.channel)
+        self.registry, self.number, self.chance = registry, number, chance
+        self.mine: list[str] = []
+
+    def close(self) -> None:
+        """Hang up."""
+        self.channel.close()
+
+    def act(self) -> str:
+        """Pull, or with an image pulled: read it whole, push it, or remove it."""
+        if not self.mine or self.chance.random() < 0.4:
+            return self.pull()
+        return self.chance.choice((self.read, self.push, self.remove))()
+
+    def pull(self) -> str:
+        """Pull an image under a name of its own."""
+        from support.transfers import registry
+        from tranship.containerd.wire import WireImageStore
+
+        name = f"example.com/c{self.number}/{self.chance.randrange(1 << 30)}:1"
+        source = registry(self.registry, f"app:{self.chance.randrange(IMAGES)}")
+        self.transfers.transfer(source, WireImageStore(name=name))
+        self.mine.append(name)
+        return "pulls"
+
+    def read(self) -> str:
+        """Export an image, and look at the length of what comes."""
+        assert len(self.transfers.export(self.chance.choice(self.mine))) > 10_000, "an export is too short"
+        return "exports"
+
+    def push(self) -> str:
+        """Push an image to a repository of its own."""
+        from support.transfers import registry
+        from tranship.containerd.wire import WireImageStore
+
+        target = registry(self.registry, f"pushed/c{self.number}:{self.chance.randrange(4)}")
+        self.transfers.transfer(WireImageStore(name=self.chance.choice(self.mine)), target)
+        return "pushes"
+
+    def remove(self) -> str:
+        """Remove an image, which brings a collection about."""
+        from tranship._api.services.images.v1 import images_pb2
+        from tranship.containerd.methods import Images
+
+        name = self.mine.pop(self.chance.randrange(len(self.mine)))
+        self.channel.unary(Images.DELETE, images_pb2.DeleteImageRequest(name=name))
+        return "removals"
+
+
+@contextlib.contextmanager
+def offering() -> Iterator[RegistryServer]:
+    """A registry with some images that share layers."""
+    with RegistryServer() as registry:
+        images = Memory()
+        for number in range(IMAGES):
+            image(images, f"{registry.host}/app:{number}", number // 2, (1, 30_000, 200_000 + number % 2))
+        for name, target in images.names.items():
+            one = Memory(images.blobs, {name: target})
+            transfer(one, Registry(name, plain_http=True, credential=lambda *_: None, environment={}))
+        yield registry
+
+
+def crowd(
+    box: Box, running: Serving, registry: str, count: int, until: Callable[[], bool], *, forgiving: bool
+) -> list[float]:
+    """Clients that act until told to stop; how long each act took. `forgiving`: the daemon is killed now and then."""
+    took: list[float] = []
+    lock = threading.Lock()
+
+    def live(number: int) -> None:
+        chance = random.Random(box.seed * 1000 + number)
+        client = Client(running.socket, registry, number, chance)
+        try:
+            while not until():
+                began = time.monotonic()
+                try:
+                    what = client.act()
+                except TranshipError as error:
+                    if not forgiving:
+                        raise
+                    what = f"acts that failed with {error.code}"
+                    time.sleep(0.1)
+                    client.close()  # gRPC would wait longer and longer before it connects again
+                    client = Client(running.socket, registry, number, chance)
+                with lock:
+                    took.append(time.monotonic() - began)
+                    box.count(what)
+        except Exception as error:  # carried to the box
+            with lock, box.unbroken(f"client {number}"):
+                raise error
+        finally:
+            client.close()
+
+    threads = [threading.Thread(target=live, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return took
+
+
+@part("load")
+def load(box: Box) -> None:
+    """64 clients (4 in a slice) pull, export, push and remove at once; memory levels off and no descriptor is left open."""
+    count = 64 if box.left > 5 and box.left != float("inf") else 4
+    with offering() as registry, serving(box) as running:
+        crowd(
+            box, running, registry.host, 2, _times(8), forgiving=False
+        )  # so that everything is loaded and opened once
+        before = running.descriptors
+        half = time.monotonic() + box.left / 2
+        took = crowd(
+            box, running, registry.host, count, lambda: time.monotonic() > half or _done(box, 40), forgiving=False
+        )
+        middle = running.memory
+        took += crowd(box, running, registry.host, count, lambda: box.over or _done(box, 80), forgiving=False)
+        with box.unbroken("what is left after the load"):
+            # The store keeps up to 16 idle connections, of three files each.
+            _settles(
+                lambda: running.descriptors <= before + 48, f"{before} descriptors before, {running.descriptors} after"
+            )
+            box.count("descriptors before", before)
+            box.count("descriptors after", running.descriptors)
+            box.count("MiB resident at half-time", middle >> 20)
+            box.count("MiB resident at the end", running.memory >> 20)
+            assert running.memory < 512 << 20
+        if took:
+            took.sort()
+            box.count("ms at the median", round(1000 * took[len(took) // 2]))
+            box.count("ms at the 99th percentile", round(1000 * took[len(took) * 99 // 100]))
+        box.count("clients", count)
+        running.stop()
+        with box.unbroken("the store after the load"):
+            _sound(running.root)
+
+
+def _times(number: int) -> Callable[[], bool]:
+    """Says when it has been asked so often."""
+    left = iter(range(number))
+    return lambda: next(left, None) is None
+
+
+def _done(box: Box, number: int) -> bool:
+    """In a slice: were there so many acts?"""
+    return box.left == float("inf") and sum(box.figures.values()) >= number
+
+
+def _settles(condition: Callable[[], bool], what: str) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(what)
+
+
+def _sound(root: Path) -> None:
+    invariants.sound(root)
+
+
+@part("kill-daemon")
+def kill_daemon(box: Box) -> None:
+    """8 clients work with a daemon that is killed and started again on the same store, time after time."""
+    with offering() as registry, serving(box) as running:
+        ended = threading.Event()
+        clients = threading.Thread(
+            target=crowd, args=(box, running, registry.host, 8, ended.is_set), kwargs={"forgiving": True}
+        )
+        clients.start()
+        try:
+            for number in box.rounds():
+                with box.unbroken(f"kill {number}"):
+                    time.sleep(box.chance.uniform(0.05, 0.6))
+                    running.stop(signal.SIGKILL)
+                    box.count("kills")
+                    if number % 10 == 9:
+                        _sound(running.root)
+                        box.count("deep checks")
+                    running.start()
+        finally:
+            ended.set()
+            clients.join()
+        running.stop()
+        with box.unbroken("the store after all of it"):
+            _sound(running.root)
+
+
+@part("proto")
+def proto(box: Box) -> None:
+    """Random, truncated and oversized messages for every method of the daemon; it lives, and says what was wrong."""
+    with serving(box) as running:
+        import grpc
+
+        from tranship.containerd import methods
+
+        every = [
+            method
+            for service in vars(methods).values()
+            if isinstance(service, type) and issubclass(service, methods.Service)
+            for method in vars(service).values()
+            if isinstance(method, methods.Method)
+        ]
+        with grpc.insecure_channel(f"unix:{running.socket}", options=[("grpc.max_send_message_length", -1)]) as channel:
+            for number in box.rounds():
+                method = every[number % len(every)]
+                with box.unbroken(f"message {number} to {method.path}"):
+                    code = _say(channel, method, _nonsense(method, box.chance))
+                    assert code not in ("INTERNAL", "UNKNOWN"), code
+                    box.count(f"answered {code}")
+                box.count("messages")
+        with box.unbroken("the daemon after all of it"):
+            assert running.memory < 512 << 20
+            assert _say_hello(running.socket)
+
+
+def _nonsense(method: Any, chance: random.Random) -> bytes:
+    good = method.request().SerializeToString()
+    kind = chance.random()
+    if kind < 0.3:
+        return chance.randbytes(chance.choice((1, 5, 100, 5000)))
+    if kind < 0.9:
+        from torture.fuzzing import changed
+
+        return changed(_filled(method.request(), chance, 0).SerializeToString() or good, chance)
+    return bytes(17 << 20) if kind > 0.995 else b"\x0a" * chance.randrange(1, 3000)
+
+
+def _filled(message: Any, chance: random.Random, depth: int) -> Any:
+    """The message with some of its fields set."""
+    for field in message.DESCRIPTOR.fields:
+        if chance.random() < 0.4:
+            continue
+        text = chance.choice(("a", "", "../x", "sha256:" + "0" * 64, "x" * 5000, "\x1b[31m"))
+        with contextlib.suppress(TypeError, AttributeError, ValueError):
+            if field.message_type is not None:
+                if depth < 3:
+                    sub = getattr(message, field.name)
+                    sub = sub.add() if hasattr(sub, "add") else sub
+                    _filled(sub, chance, depth + 1)
+                    if not hasattr(getattr(message, field.name), "add"):
+                        sub.SetInParent()
+            elif field.type == field.TYPE_STRING:
+                _set(message, field.name, text)
+            elif field.type == field.TYPE_BYTES:
+                _set(message, field.name, text.encode())
+            elif field.type == field.TYPE_BOOL:
+                _set(message, field.name, True)
+            else:
+                _set(message, field.name, chance.choice((0, 1, -1, 1 << 62)))
+    return message
+
+
+def _set(message: Any, name: str, value: Any) -> None:
+    held = getattr(message, name)
+    held.append(value) if hasattr(held, "append") else setattr(message, name, value)
+
+
+def _say(channel: Any, method: Any, data: bytes) -> str:
+    """Send bytes as a method's only request; the status."""
+    import grpc
+
+    call = channel.stream_stream(method.path)(iter([data]), timeout=5, metadata=[("containerd-namespace", "n")])
+    try:
+        for _ in zip(call, range(20), strict=False):
+            pass
+        call.cancel()
+    except grpc.RpcError:
+        pass
+    code = call.code()
+    return str(code.name) if code is not None else "OK"
+
+
+def _say_hello(socket: Path) -> bool:
+    from tranship._api.wellknown import Empty
+    from tranship.containerd.channel import Channel
+    from tranship.containerd.methods import Version
+
+    with Channel(socket) as channel:
+        return bool(channel.unary(Version.VERSION, Empty()).version)
+
+
+@part("soak")
+def soak(box: Box) -> None:
+    """A mixed load with a kill a minute; memory, descriptors and the store's size stay bounded."""
+    with offering() as registry, serving(box) as running:
+        ended = threading.Event()
+        clients = threading.Thread(
+            target=crowd, args=(box, running, registry.host, 4, ended.is_set), kwargs={"forgiving": True}
+        )
+        clients.start()
+        minutes = iter(range(1, 10**6))
+        try:
+            for _ in box.rounds():
+                with box.unbroken("a minute of the soak"):
+                    ended.wait(min(60.0, max(1.0, box.left)) if box.left != float("inf") else 1.0)
+                    box.figures["MiB resident at most"] = max(box.figures["MiB resident at most"], running.memory >> 20)
+                    box.figures["descriptors at most"] = max(box.figures["descriptors at most"], running.descriptors)
+                    assert running.memory < 512 << 20
+                    running.stop(signal.SIGKILL if next(minutes) % 2 else signal.SIGTERM)
+                    _sound(running.root)
+                    box.count("restarts")
+                    running.start()
+        finally:
+            ended.set()
+            clients.join()
+        size = sum(path.stat().st_size for path in running.root.glob("blobs/*/*"))
+        box.count("MiB of blobs at the end", size >> 20)

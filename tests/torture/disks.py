@@ -1,0 +1,212 @@
+"""Disks that fill up, and disks whose power is cut. On small file systems of our own, which takes root."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from support import store_work
+from torture import invariants
+from torture.box import Impossible, part
+from torture.content import NAME, command, environment, run, versions
+from tranship.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from torture.box import Box
+    from torture.content import Versions
+
+NO_SPACE = 11  # the exit code
+SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN of ext4 and XFS:
+NO_LOG_FLUSH = 2  # as a power cut does it, what is not on the disk is lost
+MIB = 1 << 20
+
+
+def tool(*words: object) -> None:
+    """Run a program that needs root."""
+    if os.geteuid() != 0:
+        raise Impossible("mounting needs root")
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Impossible(f"{words[0]} is not possible here: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: object) -> Iterator[Path]:
+    """A file system on `folder` for the block."""
+    folder.mkdir(exist_ok=True)
+    tool("mount", *options, folder)
+    try:
+        yield folder
+    finally:
+        for _ in range(100):  # a killed process may take a moment to let go
+            if subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode == 0:
+                break
+            time.sleep(0.05)
+
+
+# -------------------------------------------------------------------------------------------------------------- full disks
+
+
+@part("enospc")
+def enospc(box: Box) -> None:
+    """Imports and exports on disks of one size after another, by bytes and by inodes: done, or refused for want of space
+    with nothing lost; and done once there is room.
+    """  # fmt: skip
+    sizes = (0, 1, 4096, 70_000, 1_200_000, 3_000_000, 9 << 20)
+    with box.scratch() as folder:
+        known = versions(folder, sizes)
+        need = known.new.stat().st_size
+        for number in box.rounds():
+            kind = ("bytes", "inodes")[number % 2]
+            limit = (
+                f"size={box.chance.randrange(64 << 10, 3 * need)}"
+                if kind == "bytes"
+                else f"size=200m,nr_inodes={box.chance.randrange(2, 60)}"
+            )
+            with (
+                box.unbroken(f"a disk with {limit}"),
+                box.scratch() as place,
+                mounted(place / "disk", "-t", "tmpfs", "-o", limit, "none") as disk,
+            ):
+                _fill(box, disk, known, need)
+                box.count(f"disks of few {kind}")
+
+
+def _fill(box: Box, disk: Path, known: Versions, need: int) -> None:
+    root = disk / "store"
+    first, second = run(root, "import", known.old), run(root, "import", known.new)
+    third = run(root, "export", NAME, "-o", disk / "out.tar")
+    for ran in (first, second, third):
+        assert ran.orderly, ran.err
+        box.count("refused", ran.code == NO_SPACE)
+        box.count("done", ran.code == 0)
+    assert first.code in (0, NO_SPACE), first.err
+    assert second.code in (0, NO_SPACE), second.err
+    if first.code == 0:
+        assert third.code in (0, NO_SPACE), third.err
+    assert [name for name in os.listdir(disk) if name.startswith(".")] == [], "a part of an export is left"
+    assert (disk / "out.tar").exists() == (third.code == 0)
+    tool("mount", "-o", f"remount,size={6 * need},nr_inodes=100000", disk)
+    (disk / "out.tar").unlink(missing_ok=True)
+    if (root / "state.db").exists() and first.code == 0:
+        invariants.sound(root, {NAME: {known.root("new" if second.code == 0 else "old")}})
+    invariants.goes_on(root, known)
+
+
+# --------------------------------------------------------------------------------------------------------------- power cuts
+
+
+@part("power")
+def power(box: Box) -> None:
+    """Imports, removals and collections without end on ext4 and XFS; the power is cut, and what was acknowledged must be
+    whole after the next mount. Each disk sees one cut after another.
+    """  # fmt: skip
+    kinds = [kind for kind in ("ext4", "xfs") if shutil.which(f"mkfs.{kind}")]
+    if not kinds:
+        raise Impossible("there is neither mkfs.ext4 nor mkfs.xfs")
+    with box.scratch() as folder, contextlib.ExitStack() as stack:
+        disks = {}
+        for kind in kinds:
+            disks[kind] = stack.enter_context(box.scratch()) / kind
+            with disks[kind].open("wb") as file:
+                file.truncate(320 * MIB)  # what XFS takes at least
+            tool(f"mkfs.{kind}", "-q", disks[kind])
+        for number in box.rounds():
+            kind = kinds[number % len(kinds)]
+            with box.unbroken(f"cut {number}, {kind}"):
+                _cut(box, folder / "disk", disks[kind])
+                box.count(f"cuts of {kind}")
+
+
+def _cut(box: Box, place: Path, image: Path) -> None:
+    with mounted(place, "-o", "loop", image) as disk:
+        acknowledged = _until_cut(disk, box.chance.randint(0, 12), box.chance.uniform(0, 0.02))
+    with mounted(place, "-o", "loop", image) as disk, Store.open(disk / "store") as store:
+        report = store.fsck(deep=True)
+        assert report.ok, report.problems
+        space = store.namespace("default")
+        for n in range(acknowledged):
+            if n % 2 == 0:  # every other one is removed again by the process
+                store_work.assert_whole(store, "default", f"image-{n}", [f"v{n}"])
+                box.count("acknowledged images whole")
+        for found in space.images.list():
+            store_work.assert_whole(store, "default", found.name, [f"v{found.name.rpartition('-')[2]}"])
+            space.images.delete(found.name)
+        store.gc()
+
+
+def _until_cut(disk: Path, wanted: int, more: float) -> int:
+    """Let a process import; cut the power a moment after so many images are acknowledged. How many were, by then."""
+    words = [sys.executable, store_work.__file__, str(disk / "store"), "endless"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        assert child.stdout is not None
+        count = sum(1 for _ in zip(range(wanted), child.stdout, strict=False))
+        assert count == wanted, "the process has ended by itself"
+        time.sleep(more)
+        fd = os.open(disk, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+        finally:
+            os.close(fd)
+            child.kill()
+    return count
+
+
+@part("power-commands")
+def power_commands(box: Box) -> None:
+    """The same with whole commands: an import or an export that has said so is there after the cut, byte for byte."""
+    with box.scratch() as folder:
+        known = versions(folder)
+        image = folder / "ext4"
+        with image.open("wb") as file:
+            file.truncate(160 * MIB)
+        tool("mkfs.ext4", "-q", image)
+        for number in box.rounds():
+            with box.unbroken(f"cut {number} beside commands"):
+                with mounted(folder / "disk", "-o", "loop", image) as disk:
+                    done = _commands_until_cut(box, disk, known.new, known.old)
+                with mounted(folder / "disk", "-o", "loop", image) as disk:
+                    if "import" in done:
+                        invariants.sound(disk / "store", {NAME: {known.root("new"), known.root("old")}})
+                    if "export" in done:
+                        assert (disk / "out.tar").read_bytes() == known.new.read_bytes(), (
+                            "an acknowledged export differs"
+                        )
+                    shutil.rmtree(disk / "store", ignore_errors=True)
+                    (disk / "out.tar").unlink(missing_ok=True)
+                    box.count("cuts")
+                    box.count("acknowledged commands whole", len(done))
+
+
+def _commands_until_cut(box: Box, disk: Path, new: Path, old: Path) -> list[str]:
+    """Import, export, import another; cut the power at any moment. What had ended well by then."""
+    root, done = disk / "store", []
+    steps: tuple[tuple[object, ...], ...]
+    steps = (("import", new), ("export", NAME, "-o", disk / "out.tar"), ("import", old))
+    stop = time.monotonic() + box.chance.uniform(0.1, 1.2)
+    for words in steps:
+        with subprocess.Popen(command(root, *words), env=environment(), stdout=-3, stderr=-3) as process:
+            try:
+                if process.wait(max(0.01, stop - time.monotonic())) == 0 and words[-1] != old:
+                    done.append(str(words[0]))
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                if time.monotonic() >= stop or words == steps[-1]:
+                    fd = os.open(disk, os.O_RDONLY)
+                    fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+                    os.close(fd)
+                    process.kill()
+        if time.monotonic() >= stop:
+            break
+    return done
