@@ -11,6 +11,7 @@ root/                 0700, owned by the user who runs us
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -24,7 +25,7 @@ from tranship.model.digest import ALGORITHMS
 if TYPE_CHECKING:
     from tranship.model.digest import Digest
 
-FOLDERS = (*(f"blobs/{algorithm}" for algorithm in ALGORITHMS), "ingest", "run", "quarantine")
+FOLDERS = ("blobs", *(f"blobs/{algorithm}" for algorithm in ALGORITHMS), "ingest", "run", "quarantine")
 _OURS = frozenset({"blobs", "ingest", "run", "quarantine", "lock", "state.db", "state.db-wal", "state.db-shm"})
 
 # SQLite's write-ahead log is shared memory: it works between processes of one machine only.
@@ -91,7 +92,7 @@ def prepare(path: str, *, create: bool) -> Layout:
     layout = Layout(root)
     if not os.path.exists(layout.database):
         _check_empty(root, shown, create=create)
-    if status.st_mode & 0o077:
+    if stat.S_IMODE(status.st_mode) != 0o700:
         os.chmod(root, 0o700)
     kind = filesystem(root)
     if kind in _NETWORK or kind in _NETWORK_FUSE:
@@ -101,8 +102,9 @@ def prepare(path: str, *, create: bool) -> Layout:
         )
     for folder in FOLDERS:
         if not os.path.isdir(f"{root}/{folder}"):
-            os.makedirs(f"{root}/{folder}", mode=0o700, exist_ok=True)
-            os.chmod(f"{root}/{folder.split('/', 1)[0]}", 0o700)  # makedirs gives parents the umask's mode
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{root}/{folder}")
+            os.chmod(f"{root}/{folder}", 0o700)  # whatever the umask
     return layout
 
 
