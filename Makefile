@@ -6,7 +6,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all peers bench docs proto clean
+.PHONY: help demo check test test-all torture peers bench docs proto lock audit clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-all:  ## the tests on each interpreter of PYTHONS that is here
 	done; \
 	echo "tested on: $(PYTHONS); failed:$${failed:- none}; not here:$${absent:- none}"; test -z "$$failed"
 
+torture: $(VENV)/.tests  ## harm done on purpose for a while: PART=name|all SEED=1 SECONDS=60 (tools/torture.py --list names the parts)
+	$(BIN)/python tools/torture.py $(or $(PART),--list) --seed $(or $(SEED),1) --seconds $(or $(SECONDS),60) $(if $(REPORT),--report $(REPORT))
+
 peers:  ## fetch the real containerd, docker, podman, skopeo and others into .peers (from Debian; changes nothing else)
 	$(PYTHON) tools/peers.py
 
@@ -47,6 +50,16 @@ docs: $(VENV)/.docs  ## the documentation, in site/
 proto: $(VENV)/.tests  ## make containerd's message modules again from its .proto files
 	$(BIN)/python tools/proto.py
 
+lock: $(VENV)/.lock  ## resolve the dependencies anew, into requirements/*.lock
+	@compile() { out=$$1; shift; $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --no-annotate --custom-compile-command 'make lock' --output-file requirements/$$out.lock "$$@"; }; \
+	compile tranship pyproject.toml && compile daemon pyproject.toml --extra daemon && \
+	compile development pyproject.toml --extra daemon --group test --group check --group proto && \
+	compile docs pyproject.toml --extra daemon --group docs
+
+audit: $(VENV)/.lock  ## ask PyPI's advisory database about every locked dependency
+	@$(BIN)/python tools/audit.py requirements/*.lock
+
 clean:  ## remove what was built (downloads stay, in .peers and .cache)
 	rm -rf .venv .venv-* site dist .mypy_cache .ruff_cache .hypothesis .pytest_cache .coverage*
 
@@ -62,4 +75,8 @@ $(VENV)/.tests: $(VENV)/.python pyproject.toml Makefile
 
 $(VENV)/.docs: $(VENV)/.tests
 	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+$(VENV)/.lock: $(VENV)/.python
+	$(BIN)/python -m pip install --quiet uv pip-audit
 	@touch $@
