@@ -44,21 +44,12 @@ Side = Literal["source", "destination"]
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Escape what could fool a terminal or a log: control characters, line ends, and bidirectional overrides."""
+    """Escape what could fool a terminal or a log: control characters, line ends, overrides of direction, and the invisible."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(c if _is_plain(c) else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in cut)
-
-
-def _is_plain(c: str) -> bool:
-    code = ord(c)
-    return not (
-        code < 0x20
-        or 0x7F <= code < 0xA0
-        or 0x200B <= code <= 0x200F
-        or 0x2028 <= code <= 0x202E
-        or 0x2060 <= code <= 0x206F
-        or 0xD800 <= code <= 0xDFFF
-        or code == 0xFEFF
+    if cut.isprintable():
+        return cut
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in cut
     )
 
 

@@ -174,6 +174,7 @@ class StoreSource:
         self._space = space
         self._lease = lease
         self._names = names
+        self._subjects: dict[str, list[Digest]] | None = None  # digests of referrers by that of their subject
 
     def roots(self) -> Sequence[Root]:
         """The chosen images, held by the lease from now on."""
@@ -201,10 +202,14 @@ class StoreSource:
         """Manifests that a transfer has brought because they refer to `subject`."""
         from tranship.model.manifest import describe, parse
 
+        if self._subjects is None:  # looked for once, however many images are asked about
+            self._subjects = {}
+            for info in self._space.content.walk([f'labels."{GC_SUBJECT}"']):
+                self._subjects.setdefault(info.labels[GC_SUBJECT], []).append(info.digest)
         found: list[Descriptor] = []
-        for info in self._space.content.walk([f'labels."{GC_SUBJECT}"=={subject.digest}']):
-            raw = self._space.content.read_bytes(info.digest, MAX_DOCUMENT)
-            descriptor = describe(raw, algorithm=info.digest.algorithm)
+        for digest in self._subjects.get(subject.digest, ()):
+            raw = self._space.content.read_bytes(digest, MAX_DOCUMENT)
+            descriptor = describe(raw, algorithm=digest.algorithm)
             document = parse(raw, descriptor)
             if artifact_type is None or getattr(document, "artifact_type", None) == artifact_type:
                 found.append(descriptor)
@@ -262,7 +267,7 @@ class StoreDestination:
         for descriptor in everything:  # what is here is not read again, so a document that lies about it shows only now
             if descriptor.digest in self._present:
                 size = os.stat(self._store.path_of(descriptor.digest)).st_size
-                check_size(descriptor, size, "the store, and at the source")
+                check_size(descriptor, size, "the store")
         self._store.reserve(sum(d.size for d in everything if d.digest not in self._present))
 
     def _pay_for_trust(self) -> None:

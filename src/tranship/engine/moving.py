@@ -56,10 +56,10 @@ class Mover:
         try:
             return act()
         except MissingContent as error:
-            if not isinstance(self._dst, Forgets) or error.descriptor is None:
+            refused = self._plan.nodes.get(error.descriptor.digest) if error.descriptor is not None else None
+            if not isinstance(self._dst, Forgets) or refused is None:
                 raise
-            lacking = self._plan.nodes[error.descriptor.digest].selected
-            named = [d for d in lacking if d.digest in error.digests] or lacking
+            named = [d for d in refused.selected if d.digest in error.digests] or refused.selected
             for descriptor in named:
                 self._dst.forget(descriptor)
                 self._move_one(descriptor)
@@ -135,18 +135,17 @@ def _in_parallel(
                 failures.append(error)
                 run.give_up()
 
-    threads: list[threading.Thread] = []
+    threads = [threading.Thread(target=work, name=f"tranship-{n}", daemon=True) for n in range(workers)]
     try:
-        for n in range(workers):
-            thread = threading.Thread(target=work, name=f"tranship-{n}", daemon=True)
+        for thread in threads:
             thread.start()
-            threads.append(thread)
         for thread in threads:
             thread.join()
     except BaseException:  # Ctrl-C, or no thread to be had: what the workers use is about to be closed
         run.give_up()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:  # it was started
+                thread.join()
         raise
     if failures:
         raise next((e for e in failures if not isinstance(e, Cancelled)), failures[0])
