@@ -33,8 +33,8 @@ class Registry:
                  several images: "HOST/PREFIX/", below which each keeps its path and tag; or none, and each goes where its own
                  name says
     scoped       as such a destination: keep the host of each image's name too
-    credential   what to show the registry: a value, or a callable of (host, repository). None: the user's files, in docker's
-                 and podman's places (see docs/credentials.md)
+    credential   what to show the registry: a value, or a callable of (host, repository), which then decides alone. None: what
+                 the user's files say, in docker's and podman's places (see docs/credentials.md)
     auth_file    a credential file that is asked in place of the user's, for what `credential` does not answer
     hosts_dir    a folder of containerd's `hosts.toml` files (mirrors, certificates). None: the usual ones
     plain_http   speak http; loopback needs no saying
@@ -92,6 +92,11 @@ class Registry:
         """What writing them costs: a look at each name and each blob, the pieces of those that are not there, documents."""
         pieces = [-(-d.size // self.chunk) + 1 if self.chunk else 1 for d in plan.blobs if d.digest not in plan.present]
         return len(plan.roots) + len(plan.complete) + len(plan.blobs) + sum(pieces) + len(plan.documents)
+
+    @property
+    def places(self) -> tuple[Reference, ...]:
+        """A reference in each place that the end names: an image's, or one below the prefix. Raises InvalidReference."""
+        return (Reference.parse(f"{self.prefix}/x"),) if self.prefix is not None else self.references
 
     @contextlib.contextmanager
     def session(self, run: Run | None = None) -> Iterator[Session]:

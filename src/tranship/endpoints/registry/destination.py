@@ -1,47 +1,34 @@
-"""A registry as a destination: blobs are mounted or uploaded, documents put by digest, and tags last.
-
-One request asks whether a blob is there and opens its upload if it is not: a mount from the repository itself. Where the
-registry does not know that trick, it is asked with HEAD.
-"""
+"""A registry as a destination: blobs are mounted or uploaded, documents put by digest, and tags last."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tranship.endpoints.registry.placing import Placed, Places, Placing
+from tranship.endpoints.registry.uploading import Uploads
 from tranship.engine.verify import check_digest
-from tranship.errors import (
-    AlreadyExists,
-    DigestMismatch,
-    InvalidArgument,
-    MissingContent,
-    printable,
-)
+from tranship.errors import AlreadyExists, DigestMismatch, InvalidArgument, MissingContent, printable
 from tranship.formats import distribution, referrers, refusals
-from tranship.formats.upload import Session as Upload
-from tranship.formats.upload import mount, upload
 from tranship.http.payload import FilePayload, ReaderPayload
-from tranship.model import naming
 from tranship.model.descriptor import Root
 from tranship.model.digest import Digest
-from tranship.model.manifest import parse
-from tranship.model.reference import Reference
+from tranship.model.manifest import MAX_DOCUMENT, Manifest, parse
 from tranship.pump import hash_range, read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tranship.endpoints.registry import Registry
     from tranship.endpoints.registry.session import Session
     from tranship.engine.plan import Plan
     from tranship.engine.protocols import Blob, FileSpan
-    from tranship.engine.run import Run
+    from tranship.engine.run import Meter, Run
     from tranship.formats.distribution import Repository
     from tranship.formats.hosts import Host
-    from tranship.http.payload import Payload
+    from tranship.http.payload import FilePiece
     from tranship.model.descriptor import Descriptor
-
-REF_NAME = "org.opencontainers.image.ref.name"
+    from tranship.model.reference import Reference
 
 
 class RegistryDestination:
@@ -50,17 +37,15 @@ class RegistryDestination:
     needs_closure = True
 
     def __init__(self, value: Registry, session: Session, run: Run) -> None:
-        self._value = value
+        self._clobber = value.clobber
+        self._placing = Placing(value)
         self._session = session
         self._run = run
-        self._targets: list[tuple[Root, Reference]] = []
-        self._references = value.references if value.prefix is None else ()
-        self._homes: dict[Digest, tuple[Reference, ...]] = {}  # of each object the repositories that need it
-        self._tagged: set[Digest] = set()  # documents that are put under their tags, by publish
-        self._raw: dict[Digest, bytes] = {}  # of those, the bytes
-        self._there: set[tuple[str, Digest]] = set()  # (repository, blob) known to be at the registry
-        self._doubted: set[Digest] = set()  # blobs that the registry was wrong about
-        self._uploads: dict[tuple[str, Digest], Upload] = {}  # opened by a mount that was declined
+        self._uploads = Uploads(session, run, value.chunk)
+        self._places = Places()
+        self._raw: dict[Digest, bytes | None] = {}  # of the roots: what publish puts under their names
+        self._inner: frozenset[Digest] = frozenset()  # roots that others have below them: needed before that
+        self._found: dict[Reference, Digest | None] = {}  # what the registry said about a place
 
     @property
     def workers(self) -> int:
@@ -72,168 +57,88 @@ class RegistryDestination:
     def closure(self, root: Root) -> Root | None:
         """Does every name lead to this root already? The registry took it only with everything below it."""
         try:
-            references = self._places(root)
+            places = self._placing.of(root)
         except InvalidArgument:
             return None  # prepare will say it, with all the roots at hand
-        if any(self._found(root, reference) != root.descriptor.digest for reference in references):
+        if any(self._look(place) != root.descriptor.digest for place in places):
             return None
-        return Root(root.descriptor, str(references[0]), root.subject)
+        return Root(root.descriptor, str(places[0].reference), root.subject)
 
-    def _found(self, root: Root, reference: Reference) -> Digest | None:
-        """The digest that the registry says a place holds; None for nothing."""
-        host, place = self._where(reference)
-        request = place.head_manifest(self._tag(root, reference) or root.descriptor.digest)
+    def _look(self, place: Placed) -> Digest | None:
+        """The digest that the registry says a place holds; None for nothing. It is asked once."""
+        if place.reference not in self._found:
+            self._found[place.reference] = self._ask(place)
+        return self._found[place.reference]
+
+    def _ask(self, place: Placed) -> Digest | None:
+        host, repository = self._session.target(place.reference)
+        request = repository.head_manifest(place.named)
         response = self._session.client.send(host, request)
-        if response.status == 200:
-            return distribution.claims(response.headers).digest
         if response.status in (401, 403, 429) or response.status >= 500:
             distribution.expect(request, response, 200)
-        return None
+        if response.status != 200:
+            return None
+        if place.reference.digest is not None:
+            return place.reference.digest
+        there = distribution.claims(response.headers).digest
+        if there is None:  # older registries say nothing in answer to HEAD
+            request = repository.get_manifest(place.named)
+            answer = self._session.client.send(host, request, limit=MAX_DOCUMENT)
+            there = distribution.read_document(request, answer)[0].digest
+        return there
 
     def rehearse(self, plan: Plan) -> None:
         """All that prepare does: it writes nothing."""
         self.prepare(plan)
 
     def prepare(self, plan: Plan) -> None:
-        """Find for each root its place, and for each object the repositories that need it. Referrers go to their subjects."""
-        self._targets = self._targeted([root for root in plan.roots if root.subject is None])
-        if not self._value.clobber:
-            self._refuse_taken()
-        homes: dict[Digest, dict[str, Reference]] = {}
-        for root, reference in self._targets:
-            _spread(root, reference, plan, homes)
-        everywhere = {reference.repository: reference for _, reference in self._targets}
-        waiting = [root for root in plan.roots if root.subject is not None]
-        while waiting:  # referrers of referrers come after those
-            ready = [root for root in waiting if root.subject in homes] or waiting
-            for root in ready:
-                for reference in list((homes.get(root.subject or root.descriptor.digest) or everywhere).values()):
-                    self._targets.append((root, reference))
-                    _spread(root, reference, plan, homes)
-            waiting = [root for root in waiting if root not in ready]
-        self._homes = {digest: tuple(found.values()) for digest, found in homes.items()}
-        self._tagged = {
-            root.descriptor.digest
-            for root, reference in self._targets
-            if root.descriptor.digest not in plan.parents and self._tag(root, reference) is not None
-        }
+        """Find for each root its place, and for each object the repositories that need it."""
+        everything = self._placing.all(plan)
+        if not self._clobber:
+            for place in everything.placed:
+                self._refuse_taken(place)
+        self._places = everything
+        self._raw = dict.fromkeys(place.root.descriptor.digest for place in everything.placed)
+        self._inner = frozenset(self._raw.keys() & plan.parents.keys())
+        self._uploads.expect(plan.blobs)
 
-    def _targeted(self, images: Sequence[Root]) -> list[tuple[Root, Reference]]:
-        """Where each image goes; InvalidArgument when two different ones would get one name."""
-        if self._references and images:
-            naming.rename(images, [str(reference) for reference in self._references])  # raises for several images
-        targets = [(root, reference) for root in images for reference in self._places(root)]
-        taken: dict[str, Digest] = {}
-        for root, reference in targets:
-            first = taken.setdefault(str(reference), root.descriptor.digest)
-            if first != root.descriptor.digest:
-                raise InvalidArgument(
-                    f"two different images would be {printable(str(reference))}",
-                    hint="--scoped keeps the hosts of their names apart",
-                )
-        return targets
-
-    def _refuse_taken(self) -> None:
-        for root, reference in self._targets:
-            there = self._found(root, reference)
-            if there not in (None, root.descriptor.digest):
-                raise AlreadyExists(
-                    f"{printable(str(reference))} is at the registry already, as {there}", side="destination"
-                )
-
-    def _places(self, root: Root) -> Sequence[Reference]:
-        """Where an image goes: to each of the names, or below the prefix, or where its own name says."""
-        for named in self._references:
-            if named.digest is not None and named.digest != root.descriptor.digest:
-                raise InvalidArgument(
-                    f"{printable(str(named))} names another digest than the image has, {root.descriptor.digest}"
-                )
-        if self._references:
-            return self._references
-        prefix = self._value.prefix
-        if root.name is None or not naming.is_full(root.name):
-            raise InvalidArgument(
-                f"the image {root.descriptor.digest.short} is called "
-                f"{printable(root.name) if root.name else 'nothing'}, which says no repository",
-                hint="copy it alone, to a full reference",
+    def _refuse_taken(self, place: Placed) -> None:
+        there = self._look(place) if place.root.subject is None else None
+        if there not in (None, place.root.descriptor.digest):
+            raise AlreadyExists(
+                f"{printable(str(place.reference))} is at the registry already, as {there}", side="destination"
             )
-        own = Reference.parse(root.name)
-        if prefix is None:
-            return [own]
-        path = f"{own.domain.replace(':', '-')}/{own.path}" if self._value.scoped else own.path
-        base = Reference.parse(f"{prefix}/{path}", default_tag=None)
-        return [replace(base, tag=own.tag, digest=None if own.tag else root.descriptor.digest)]
 
     # ------------------------------------------------------------------------------------------------------------- blobs
 
     def has(self, descriptor: Descriptor) -> bool:
         """Is the blob in every repository that needs it? Documents are small: they are put again rather than asked for."""
-        if descriptor.is_document:
-            return False
         homes = self._homes_of(descriptor)
-        return bool(homes) and all(self._is_there(home, descriptor) for home in homes)
-
-    def _is_there(self, home: Reference, descriptor: Descriptor) -> bool:
-        key = (home.repository, descriptor.digest)
-        if key in self._there:
-            return True
-        if key in self._uploads:
-            return False
-        host, place = self._where(home)
-        if not self._run.dry and descriptor.digest not in self._doubted:
-            answer = self._session.run(host, mount(place, descriptor, home.path))
-            if isinstance(answer, Upload):
-                self._uploads[key] = answer
-                return False
-            if answer:
-                self._there.add(key)
-                return True
-        if descriptor.digest in self._doubted:
-            return False
-        response = self._session.client.send(host, place.head_blob(descriptor.digest))
-        if response.status == 200:
-            self._there.add(key)
-        return response.status == 200
+        return (
+            not descriptor.is_document
+            and bool(homes)
+            and all(self._uploads.is_there(home, descriptor) for home in homes)
+        )
 
     def mount(self, descriptor: Descriptor, repository: str) -> bool:
         """Take the blob from another repository of the same registry, into every one that needs it."""
-        if descriptor.is_document or self._run.dry or descriptor.digest in self._doubted:
-            return False
-        domain, _, path = repository.partition("/")
-        return all(self._mounted(home, descriptor, domain, path) for home in self._homes_of(descriptor))
-
-    def _mounted(self, home: Reference, descriptor: Descriptor, domain: str, path: str) -> bool:
-        key = (home.repository, descriptor.digest)
-        if key in self._there:
-            return True
-        same = naming.source_label(domain) == naming.source_label(home.domain)  # a store's note has no port
-        if not same or path == home.path or key in self._uploads:
-            return False
-        host, place = self._where(home)
-        answer = self._session.run(host, mount(place, descriptor, path))
-        if isinstance(answer, Upload):
-            self._uploads[key] = answer
-            return False
-        if answer:
-            self._there.add(key)
-        return answer
+        homes = () if descriptor.is_document else self._homes_of(descriptor)
+        return bool(homes) and all(self._uploads.mount(home, descriptor, repository) for home in homes)
 
     def write(self, blob: Blob) -> None:
         """Upload a blob, or put a document."""
-        descriptor = blob.descriptor
-        if descriptor.is_document:
+        if blob.descriptor.is_document:
             self._write_document(blob)
         else:
-            self._upload(descriptor, ReaderPayload(blob.open))
+            self._uploads.bring(self._homes_of(blob.descriptor), blob.descriptor, ReaderPayload(blob.open))
 
     def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
         """Upload a file's bytes, handed over by the kernel where it can. The registry hashes them, so we do not."""
         if descriptor.is_document:
             return False
-        meter = self._run.meter(descriptor)
-        meter.restart()
         try:
-            self._upload(descriptor, FilePayload(span.fd, span.offset, meter.advance))
+            payload = _Metered(span, self._run.meter(descriptor))
+            self._uploads.bring(self._homes_of(descriptor), descriptor, payload)
         except DigestMismatch:
             hasher = descriptor.digest.hasher()
             hash_range(span.fd, span.offset, descriptor.size, hasher)
@@ -243,40 +148,45 @@ class RegistryDestination:
 
     def forget(self, descriptor: Descriptor) -> None:
         """The registry was wrong about a blob: upload it whatever it says."""
-        self._doubted.add(descriptor.digest)
         for home in self._homes_of(descriptor):
-            self._there.discard((home.repository, descriptor.digest))
+            self._uploads.forget(home, descriptor)
 
-    def _upload(self, descriptor: Descriptor, payload: Payload) -> None:
-        """Bring the bytes to the first repository that lacks them, and from there to the others."""
-        for home in self._homes_of(descriptor):
-            key = (home.repository, descriptor.digest)
-            if key in self._there:
-                continue
-            host, place = self._where(home)
-            source = next((path for path, digest in self._there if digest == descriptor.digest), None)
-            if source is not None and self._mounted(home, descriptor, *_split(source)):
-                continue
-            flow = upload(place, descriptor, session=self._uploads.pop(key, None), fresh=True, chunk=self._value.chunk)
-            self._session.run(host, flow, payload)
-            self._there.add(key)
+    def _homes_of(self, descriptor: Descriptor) -> tuple[Reference, ...]:
+        return self._places.homes.get(descriptor.digest, ())
 
     # --------------------------------------------------------------------------------------------------------- documents
 
     def _write_document(self, blob: Blob) -> None:
+        """Put a document by its digest wherever it is needed. Roots wait for `publish`, unless others name them."""
         descriptor = blob.descriptor
         raw = bytearray(descriptor.size)
         with blob.open() as reader:
             read_exactly(reader, memoryview(raw))
-        if descriptor.digest in self._tagged:
+        if descriptor.digest in self._raw:
             self._raw[descriptor.digest] = bytes(raw)
-            return
+            if descriptor.digest not in self._inner:
+                return
         for home in self._homes_of(descriptor):
             self._put(home, descriptor.digest, bytes(raw), descriptor)
 
+    def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
+        """Put the roots under their names."""
+        del roots  # placed in prepare
+        for place in self._places.placed:
+            digest, raw = place.root.descriptor.digest, self._raw[place.root.descriptor.digest]
+            if raw is None:
+                raise InvalidArgument(
+                    f"{printable(str(place.reference))} cannot be named: its document was not written"
+                )
+            # Registries name what a tag leads to by SHA-256; and a document is known by its digest where it has no tag.
+            if place.reference.tag is not None and digest.algorithm != "sha256":
+                self._put(place.reference, digest, raw, place.root.descriptor)
+            self._put(place.reference, place.named, raw, place.root.descriptor)
+        return [Root(place.root.descriptor, str(place.reference), place.root.subject) for place in self._places.placed]
+
     def _put(self, home: Reference, named: str, raw: bytes, descriptor: Descriptor) -> None:
-        host, place = self._where(home)
-        request = place.put_manifest(named, raw, descriptor.media_type)
+        host, repository = self._session.target(home)
+        request = repository.put_manifest(named, raw, descriptor.media_type)
         response = self._session.client.send(host, request)
         if response.status not in (200, 201, 202, 204):
             error = refusals.refusal(request, response)
@@ -288,63 +198,30 @@ class RegistryDestination:
                     descriptor=descriptor,
                 )
             raise error
-        self._note_subject(host, place, raw, descriptor, noted=referrers.keeps_referrers(response))
+        if b'"subject"' in raw and not referrers.keeps_referrers(response):
+            self._note_subject(host, repository, raw, descriptor)
 
-    def _note_subject(self, host: Host, place: Repository, raw: bytes, descriptor: Descriptor, *, noted: bool) -> None:
+    def _note_subject(self, host: Host, repository: Repository, raw: bytes, descriptor: Descriptor) -> None:
         """Keep the list of referrers by hand where the registry does not."""
-        subject = parse(raw, descriptor).subject if b'"subject"' in raw and not noted else None
-        if subject is not None:
-            document = parse(raw, descriptor)
-            kind = getattr(document, "artifact_type", None) or (
-                document.config.media_type if getattr(document, "config", None) is not None else None  # type: ignore[union-attr]  # asked just before
-            )
-            extra = {"artifactType": kind} if kind else {}
-            entry = replace(descriptor.plain, annotations=document.annotations, extra=extra)
-            self._session.run(host, referrers.note_referrer(place, subject.digest, entry))
-
-    def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
-        """Put the documents that have tags under them."""
-        del roots  # placed in prepare
-        published = []
-        for root, reference in self._targets:
-            tag = self._tag(root, reference)
-            raw = self._raw.get(root.descriptor.digest)
-            if tag is not None and raw is not None:
-                if root.descriptor.digest.algorithm != "sha256":  # registries name what a tag leads to by SHA-256
-                    self._put(reference, root.descriptor.digest, raw, root.descriptor)
-                self._put(reference, tag, raw, root.descriptor)
-            elif tag is not None:
-                raise InvalidArgument(f"{printable(str(reference))} cannot be tagged: its document was not written")
-            published.append(Root(root.descriptor, str(reference), root.subject))
-        return published
-
-    def _tag(self, root: Root, reference: Reference) -> str | None:
-        """The tag of a root: of a referrer the one that cosign gave it, if any."""
-        if root.subject is not None:
-            tag = root.descriptor.annotations.get(REF_NAME)
-            return tag if tag and tag.startswith(("sha256-", "sha512-")) else None
-        return reference.tag if reference.digest is None else None
-
-    def _homes_of(self, descriptor: Descriptor) -> tuple[Reference, ...]:
-        return self._homes.get(descriptor.digest, ())
-
-    def _where(self, reference: Reference) -> tuple[Host, Repository]:
-        host = self._session.hosts(reference.domain, "push")[-1]
-        return host, host.repository(reference.path)
+        document = parse(raw, descriptor)
+        if document.subject is None:
+            return
+        kind = None
+        if isinstance(document, Manifest):
+            kind = document.artifact_type or (document.config.media_type if document.config is not None else None)
+        extra = {"artifactType": kind} if kind else {}
+        entry = replace(descriptor.plain, annotations=document.annotations, extra=extra)
+        self._session.run(host, referrers.note_referrer(repository, document.subject.digest, entry))
 
 
-def _spread(root: Root, home: Reference, plan: Plan, homes: dict[Digest, dict[str, Reference]]) -> None:
-    """Note that everything below a root is needed in a repository."""
-    waiting = [root.descriptor.digest]
-    while waiting:
-        digest = waiting.pop()
-        needed = homes.setdefault(digest, {})
-        if home.repository not in needed:
-            needed[home.repository] = home
-            node = plan.nodes.get(digest)
-            waiting += [child.digest for child in node.selected] if node is not None else []
+class _Metered(FilePayload):
+    """A file's bytes, whose count begins again wherever the upload does."""
 
+    def __init__(self, span: FileSpan, meter: Meter) -> None:
+        super().__init__(span.fd, span.offset, meter.advance)
+        self._meter = meter
 
-def _split(repository: str) -> tuple[str, str]:
-    domain, _, path = repository.partition("/")
-    return domain, path
+    def pieces(self, offset: int, count: int) -> Iterator[FilePiece]:
+        """See Payload."""
+        self._meter.done = offset
+        return super().pieces(offset, count)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tranship.errors import NotFound, PermissionDenied, TranshipError, Unavailable, printable
-from tranship.formats import hosts as host_rules
+from tranship.errors import Cancelled, DataLoss, InvalidArgument, PermissionDenied, TranshipError, printable
 from tranship.formats import pages
 from tranship.formats.distribution import expect, read_document
+from tranship.http import hosts_folder
 from tranship.http.client import Client
 from tranship.http.limits import Clock, Timeouts
 from tranship.http.proxies import Proxies
 from tranship.http.retry import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from tranship.endpoints.registry import Find, Registry
     from tranship.engine.run import Run
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from tranship.model.secret import Credential
 
 T = TypeVar("T")
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
 _HOSTS_DIRS = ("/etc/containerd/certs.d", "/etc/docker/certs.d")
-_MAX_TOML = 1 << 20  # bytes
 _PER_HOST = 4  # requests at once; more gain nothing on a network and are impolite
 
 
@@ -50,19 +52,6 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
                 run.check()
             time.sleep(min(left, 0.1))
 
-    if callable(value.credential):
-        find = value.credential
-    else:
-        from tranship.http.credentials import standard
-
-        explicit = value.credential
-        registries = _authorities(value) if explicit is not None else frozenset()
-        files = standard(environment, file=value.auth_file)
-
-        def find(host: str, repository: str) -> Credential | None:
-            # What is given for an end is for the registry that the end names, not for its mirrors.
-            return explicit if host in registries else files.find(host, repository)
-
     def client(find: Find) -> Client:
         return Client(
             find=find,
@@ -72,57 +61,88 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
             clock=Clock(sleep=sleep),
             per_host=(limits.jobs if limits is not None and limits.jobs else _PER_HOST),
             limit_rate=limits.rate if limits is not None else None,
+            note=log.info,
         )
 
-    with client(find) as known, client(lambda _host, _repository: None) as anonymous:
-        yield Session(value, known, anonymous)
+    hosts = _Hosts(value)
+    with client(_finder(value, hosts, environment)) as known, client(lambda _host, _repository: None) as anonymous:
+        yield Session(hosts, known, anonymous, again=limits is None or limits.retries > 0)
 
 
-def _authorities(value: Registry) -> frozenset[str]:
-    from tranship.endpoints.choosing import patterns
-    from tranship.model.reference import Reference
+def _finder(value: Registry, hosts: _Hosts, environment: Mapping[str, str]) -> Find:
+    """Whom to ask for credentials: who was given to be asked, alone; or the value that was given, and then the files."""
+    if callable(value.credential):
+        return value.credential
+    from tranship.http.credentials import standard
 
-    names = [value.prefix + "/x"] if value.prefix is not None else list(patterns(value.names))
-    registries = {Reference.parse(name).domain for name in names}
-    return frozenset({*registries, *(host_rules.default_host(name).authority for name in registries)})
+    explicit = value.credential
+    files = standard(environment, file=value.auth_file)
+
+    def find(host: str, repository: str) -> Credential | None:
+        # What is given for an end is for the server of the registry that the end names, not for its mirrors.
+        return explicit if explicit is not None and host in hosts.own else files.find(host, repository)
+
+    return find
 
 
 class Session:
-    """Open connections to the hosts of registries."""
+    """Open connections to the hosts of registries. `again`: may wrong bytes be asked for once more?"""
 
-    def __init__(self, value: Registry, client: Client, anonymous: Client) -> None:
-        self._value = value
+    def __init__(self, hosts: _Hosts, client: Client, anonymous: Client, *, again: bool) -> None:
+        self._hosts = hosts
+        self._again = again
         self.client = client
         self.anonymous = anonymous  # for URLs that a document names: it has no credentials
-        self._hosts: dict[str, tuple[Host, ...]] = {}
 
-    def hosts(self, registry: str, capability: str) -> tuple[Host, ...]:
-        """The hosts that serve a registry and may be asked for this, in the order in which they are tried."""
-        found = self._hosts.get(registry)
-        if found is None:
-            found = self._hosts[registry] = tuple(self._adjusted(host) for host in self._configured(registry))
-        able = tuple(host for host in found if capability in host.capabilities)
-        if not able:
-            raise PermissionDenied(f"no host of registry {printable(registry)} is configured for {capability}")
-        return able
+    def on_hosts(
+        self,
+        reference: Reference,
+        capability: str,
+        act: Callable[[Host, Repository], T],
+        shunned: Collection[str] = (),
+    ) -> T:
+        """Do it at the first host that can. What the registry's own server says, the last one, is what a user hears.
 
-    def on_hosts(self, reference: Reference, capability: str, act: Callable[[Host, Repository], T]) -> T:
-        """Do it at the first host; when that fails, at the next. The registry's own server, the last, gives the error."""
-        hosts = self.hosts(reference.domain, capability)
+        A mirror that fails in whatever way is passed over; `shunned` holds the URLs of hosts that have given wrong bytes.
+        The last host is asked once more when its bytes are not what they should be.
+        """
+        able = self._hosts.able(reference.domain, capability)
+        hosts = [host for host in able if host.url not in shunned] or able[-1:]
         for host in hosts[:-1]:
             try:
                 return act(host, host.repository(reference.path))
-            except (NotFound, Unavailable, PermissionDenied):
-                continue
-            except TranshipError as error:
-                if error.retryable or error.code in ("UNAUTHENTICATED", "FAILED_PRECONDITION", "UNIMPLEMENTED"):
-                    continue
+            except (Cancelled, InvalidArgument):
                 raise
-        return act(hosts[-1], hosts[-1].repository(reference.path))
+            except TranshipError as error:
+                log.info("%s is passed over: %s", host.authority, error)
+        place = hosts[-1].repository(reference.path)
+        try:
+            return act(hosts[-1], place)
+        except DataLoss:
+            if not self._again:
+                raise
+        return act(hosts[-1], place)
+
+    def target(self, reference: Reference) -> tuple[Host, Repository]:
+        """Where a repository is written to: the first host that takes pushes, and no other (containerd's rule)."""
+        host = self._hosts.able(reference.domain, "push")[0]
+        return host, host.repository(reference.path)
 
     def run(self, host: Host, flow: Flow[T], payload: Payload | None = None) -> T:
         """Run a protocol of several requests at a host."""
         return self.client.run(host, flow, payload)
+
+    def each(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Call the function, which makes requests, with every item, some at once; the first failure ends it."""
+        if len(items) < 2:
+            return [function(item) for item in items]
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool = ThreadPoolExecutor(min(_PER_HOST, len(items)))
+        try:
+            return list(pool.map(function, items))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     # ----------------------------------------------------------------------------------------------- what is no transfer
 
@@ -132,51 +152,64 @@ class Session:
 
     def catalog(self, registry: str) -> list[str]:
         """All repositories that a registry lists; many refuse it."""
-        host = self.hosts(registry, "resolve")[-1]
+        host = self._hosts.able(registry, "resolve")[-1]
         return self.run(host, pages.catalog(host.repository("")))
 
     def digest(self, reference: Reference) -> Digest:
-        """What a tag leads to at the registry's own server, where it can be deleted; mirrors may lag behind."""
-        host = self.hosts(reference.domain, "push")[-1]
-        request = host.repository(reference.path).get_manifest(reference.digest or reference.tag or "latest")
+        """What a tag leads to where it can be deleted; mirrors may lag behind."""
+        host, place = self.target(reference)
+        request = place.get_manifest(reference.digest or reference.tag or "latest")
         descriptor, _ = read_document(request, self.client.send(host, request), reference.digest)
         return descriptor.digest
 
     def delete(self, reference: Reference) -> None:
         """Delete a tag, or by digest a manifest with every tag that names it, where the registry allows that."""
-        host = self.hosts(reference.domain, "push")[-1]
-        request = host.repository(reference.path).delete_manifest(reference.digest or reference.tag or "latest")
+        host, place = self.target(reference)
+        request = place.delete_manifest(reference.digest or reference.tag or "latest")
         expect(request, self.client.send(host, request), 200, 202, 204)
 
-    # ----------------------------------------------------------------------------------------------------- configuration
 
-    def _configured(self, registry: str) -> tuple[Host, ...]:
-        scheme = "http" if self._value.plain_http else None
-        folders = [os.fspath(self._value.hosts_dir)] if self._value.hosts_dir is not None else list(_HOSTS_DIRS)
-        for folder in folders:
-            for name in host_rules.directories(registry):
-                place = Path(folder, name)
-                if not place.is_dir():
-                    continue
-                toml = place / "hosts.toml"
-                text = None
-                if toml.is_file():
-                    with toml.open("rb") as file:
-                        text = file.read(_MAX_TOML).decode("utf-8", "replace")
-                names = sorted(entry.name for entry in place.iterdir())
-                return host_rules.configured(registry, toml=text, names=names, folder=str(place), default_scheme=scheme)
-        return (host_rules.default_host(registry, scheme),)
+class _Hosts:
+    """The hosts of each registry, as its folder configures them and the end's own options change them."""
 
-    def _adjusted(self, host: Host) -> Host:
+    def __init__(self, value: Registry) -> None:
+        self._value = value
+        self._known: dict[str, tuple[Host, ...]] = {}
+        self._own: set[str] | None = None
+
+    def able(self, registry: str, capability: str) -> tuple[Host, ...]:
+        """Those that may be asked for this, in the order in which they are tried."""
+        wanted = {"pull", capability} if capability == "resolve" else {capability}  # containerd's rule
+        able = tuple(host for host in self._of(registry) if host.capabilities >= wanted)
+        if not able:
+            raise PermissionDenied(f"no host of registry {printable(registry)} is configured for {capability}")
+        return able
+
+    @property
+    def own(self) -> set[str]:
+        """The names under which the servers of the registries that the end names keep credentials."""
+        if self._own is None:
+            names = {reference.domain for reference in self._value.places}
+            self._own = names | {self._of(name)[-1].authority for name in names}
+        return self._own
+
+    def _of(self, registry: str) -> tuple[Host, ...]:
+        found = self._known.get(registry)
+        if found is None:
+            value = self._value
+            folders = [os.fspath(value.hosts_dir)] if value.hosts_dir is not None else list(_HOSTS_DIRS)
+            *mirrors, server = hosts_folder.load(registry, folders, "http" if value.plain_http else None)
+            found = self._known[registry] = (*mirrors, self._adjusted(server))
+        return found
+
+    def _adjusted(self, server: Host) -> Host:
         """What was said for this end holds for the registry's own server; mirrors have their own configuration."""
         value = self._value
-        if host.is_mirror:
-            return host
         return replace(
-            host,
-            skip_verify=host.skip_verify or value.insecure,
-            http_fallback=host.http_fallback or (value.insecure and not value.plain_http),
-            ca=(*host.ca, value.ca_file) if value.ca_file else host.ca,
-            client=((value.cert_file, value.key_file), *host.client) if value.cert_file else host.client,
-            headers=(*host.headers, *value.headers),
+            server,
+            skip_verify=server.skip_verify or value.insecure,
+            http_fallback=server.http_fallback or (value.insecure and server.origin.scheme == "https"),
+            ca=(*server.ca, value.ca_file) if value.ca_file else server.ca,
+            client=((value.cert_file, value.key_file), *server.client) if value.cert_file else server.client,
+            headers=(*server.headers, *value.headers),
         )

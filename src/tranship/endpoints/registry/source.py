@@ -224,9 +224,7 @@ class RegistrySource:
         distribution.expect(request, self._session.client.send(host, request), 200)
 
 
-def _open(
-    client: Client, host: Host, request: Request, descriptor: Descriptor, offset: int
-) -> tuple[Answer, int]:
+def _open(client: Client, host: Host, request: Request, descriptor: Descriptor, offset: int) -> tuple[Answer, int]:
     """The open answer to a GET of a blob, and where in the blob its body begins."""
     answer = client.open(host, request)
     try:
