@@ -18,7 +18,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1] / "tests")
+)  # before this folder, whose torture.py is no package
 
 import torture  # needs the path above
 from torture.box import PARTS, Box, Impossible
