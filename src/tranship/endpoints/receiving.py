@@ -7,6 +7,7 @@ several connections for one blob, they fill the ingest at their own offsets.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from tranship.engine.progress import key
 from tranship.engine.protocols import Ranged
 from tranship.engine.verify import CheckedBlob, check_digest
-from tranship.errors import AlreadyExists, CommitMismatch, DigestMismatch, Unavailable
+from tranship.errors import AlreadyExists, CommitMismatch, DigestMismatch, OutOfRange, Unavailable
 from tranship.pump import pump
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, leas
         try:
             inner = blob.inner if isinstance(blob, CheckedBlob) else blob
             if run.limits.ranges > 1 and isinstance(inner, Ranged):
-                _in_ranges(inner, writer, descriptor.size, run, blob)
+                with contextlib.suppress(OutOfRange):  # a registry that gives no ranges gives the rest in one stream
+                    _in_ranges(inner, writer, descriptor.size, run, blob)
                 resumed = True  # nothing has been hashed on the way
-            elif writer.offset < descriptor.size:
+            if writer.offset < descriptor.size:
                 _append(blob, writer)
             actual = None if resumed else descriptor.digest  # the reader raises rather than give wrong bytes
             writer.commit(descriptor.size, descriptor.digest, labels, actual=actual, lease=lease)

@@ -147,6 +147,15 @@ class Ranged(Protocol):
 
 
 @runtime_checkable
+class Distrusted(Protocol):
+    """Of a Blob: it came over a network and can be had again, perhaps from another place."""
+
+    def distrust(self) -> bool:
+        """Hear that its bytes were wrong; True when it is worth while to read it once more."""
+        ...
+
+
+@runtime_checkable
 class AdoptsFiles(Protocol):
     """Of a Destination: it can take bytes from an open file by clone, link, move or positional copy."""
 

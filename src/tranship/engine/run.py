@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage, gerund, key, moving, operation
-from tranship.errors import Cancelled, TranshipError
+from tranship.errors import Cancelled, TranshipError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,6 +182,8 @@ class Run:
             self._end(Stage.CANCELLED, f"Cancelled {word}", between, str(error) or "interrupted")
             raise
         except BaseException as error:
+            if isinstance(error, TranshipError):
+                error.add_note(f"while {gerund(word).lower()} {printable(between)}")
             reason = error.message if isinstance(error, TranshipError) else f"{type(error).__name__}: {error}"
             self._end(Stage.FAILED, f"Failed {word}", between, reason)
             raise

@@ -52,7 +52,7 @@ class Document:
 
 
 class RegistryBlob:
-    """A blob at a registry. `served` is the host that gave the last bytes; `shunned` has the URLs of those that gave wrong ones."""
+    """A blob at a registry: `served` is the host that gave its last bytes; those in `shunned` (URLs) gave wrong ones."""
 
     __slots__ = ("_distrusted", "descriptor", "place", "served", "shunned")
 

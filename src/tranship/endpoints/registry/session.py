@@ -155,6 +155,12 @@ class Session:
         host = self._hosts.able(registry, "resolve")[-1]
         return self.run(host, pages.catalog(host.repository("")))
 
+    def ping(self, registry: str) -> None:
+        """Ask the registry's own server whether it lets us in; Unauthenticated when it does not."""
+        host = self._hosts.able(registry, "resolve")[-1]
+        request = host.repository("").ping()
+        expect(request, self.client.send(host, request), 200)
+
     def digest(self, reference: Reference) -> Digest:
         """What a tag leads to where it can be deleted; mirrors may lag behind."""
         host, place = self.target(reference)
