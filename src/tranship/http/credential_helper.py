@@ -42,9 +42,9 @@ class Helper:
         if code != 0:
             if _NOT_FOUND in output.lower():
                 return None
-            raise self._failure(
-                f"failed: {printable(output.decode('utf-8', 'replace').strip() or f'exit code {code}')}"
-            )
+            # What it says is shown, unless that may be an answer, with the secret in it.
+            said = "" if b"{" in output else printable(output.decode("utf-8", "replace").strip())
+            raise self._failure(f"failed: {said or f'exit code {code}'}")
         try:
             value = strict_json.loads(output, "its answer")
         except InvalidArgument as error:

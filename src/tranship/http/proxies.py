@@ -72,7 +72,10 @@ def _proxy(text: str, name: str) -> Proxy | None:
     except ValueError:
         host = port = None
     if not host:
-        raise InvalidArgument(f"{name} is no URL of a proxy: {redacted(text)!r}")
+        shown = text.rpartition("@")[2]  # a password with a slash in it is not where a URL has its user information
+        raise InvalidArgument(
+            f"{name} is no URL of a proxy: {redacted(shown)!r}", hint="write / in a password as %2F, and @ as %40"
+        )
     if parts.scheme not in ("http", "https"):
         raise Unsupported(f"{name} names a {parts.scheme} proxy; only http and https proxies are supported")
     bracketed = f"[{host}]" if ":" in host else host

@@ -115,6 +115,9 @@ def _is_host(first: str) -> bool:
 
 
 def _refuse_other_names(text: str) -> None:
+    before, _, after = text.rpartition("@")
+    if ":" in before and "/" in after:  # no digest: USER:PASSWORD@HOST/PATH, of which the first part is not to be shown
+        raise InvalidReference("a reference holds no user name and password", f"…@{after}", (0, 1))
     scheme = text.find("://")
     if scheme >= 0:
         _refuse("a reference has no scheme", text, 0, scheme + 3)
