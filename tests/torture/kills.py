@@ -126,22 +126,29 @@ def ground(box: Box) -> Iterator[Ground]:
 
 @part("kill-failpoints")
 def kill_failpoints(box: Box) -> None:
-    """Each point of each work, at its first passage, its second, … in turn, until a passage is not reached any more."""
+    """Each point of each work, at its first passage, its second, … until a passage is not reached any more; then all again,
+    in another order and with other company.
+    """  # fmt: skip
     with ground(box) as g:
         waiting = [(work, point, 1) for work, points in WORKS.items() for point in points]
         box.chance.shuffle(waiting)
-        reached = set()
-        for number in box.rounds():
+        reached: set[tuple[str, str, int]] = set()
+        again = False
+        for _ in box.rounds():
             if not waiting:
-                break
+                waiting, again = sorted(reached), True
+                box.chance.shuffle(waiting)
             work, point, passage = waiting.pop(0)
             with box.unbroken(f"{work} killed at {point}:{passage}"), box.scratch() as place:
-                killed = _kill(box, g, place / "k", (work, point, passage), beside=number % 4 == 3)
-                reached.add((work, point)) if killed else None
-                if killed and passage < PASSAGES:
-                    waiting.append((work, point, passage + 1))
-        box.count("points reached", len(reached))
-        box.count("points left", len({(work, point) for work, point, passage in waiting if passage == 1}))
+                killed = _kill(box, g, place / "k", (work, point, passage), beside=box.chance.random() < 0.3)
+                if killed:
+                    reached.add((work, point, passage))
+                    if passage < PASSAGES and not again:
+                        waiting.append((work, point, passage + 1))
+        box.count("passages of them", len(reached))
+        box.count("points reached", len({(work, point) for work, point, _ in reached}))
+        if not again:
+            box.count("passages left", len(waiting))
 
 
 def _kill(box: Box, g: Ground, place: Path, what: tuple[str, str, int], *, beside: bool) -> bool:
