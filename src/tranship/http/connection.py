@@ -196,7 +196,7 @@ class _Bounded(HTTPConnection):
         if not isinstance(data, FilePiece):
             self._send_view(sock, memoryview(data))
         elif isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket):
-            if sock.sendfile(data, data.offset, data.count) < data.count:  # type: ignore[arg-type]  # fileno() is enough
+            if sock.sendfile(data, data.offset, data.count) < data.count:
                 raise BodyFailed(Truncated("the file has been cut while it was sent"))
         else:
             for view in read_piece(data):
