@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import graphs
-from support.hostile import FORMS, NAME, Untouched, assert_readable, check_store, presented
+from support.hostile import FORMS, NAME, Bundle, Untouched, assert_readable, check_store, presented
 from support.hostile_images import ACCEPTED, FOUL, REFUSED, bundle_of
 from tranship import Archive, Digest, Layout, Store, errors, transfer
 
@@ -74,6 +74,20 @@ def test_an_odd_image_goes_on_into_an_archive_and_a_layout_and_comes_back(case: 
     assert check_store(back) == row.images
     for root in bundle.roots:
         graphs.closure(tmp_path / "layout-out", root["digest"], partial=True)
+
+
+def test_a_name_that_pins_another_digest_is_no_way_to_its_image(tmp_path: Path) -> None:
+    """A store takes such a name, as containerd does; but whoever asks for a digest gets those bytes or none."""
+    bundle, store = Bundle(), Store(root=tmp_path / "store", durability="process")
+    name = f"{NAME}@sha256:{'0' * 64}"
+    with presented(bundle.root(bundle.image(), name), "file", tmp_path) as end:
+        transfer(end, store)
+    for end in (Archive(tmp_path / "evil.file", name), Store(name, root=tmp_path / "store")):
+        with pytest.raises(errors.DigestMismatch, match="not what its name says") as caught:
+            transfer(end, Layout(tmp_path / "layout"))
+        assert_readable(caught.value)
+        assert caught.value.side == "source"
+    transfer(Store("localhost/*", root=tmp_path / "store"), Archive(tmp_path / "pattern.tar"))
 
 
 def test_foul_names_are_stored_as_they_are(tmp_path: Path) -> None:

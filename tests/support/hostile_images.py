@@ -709,6 +709,16 @@ def subject_that_is_absent(b: Bundle) -> None:
 
 
 @accepted()
+def image_that_is_called_a_referrer_and_has_a_name(b: Bundle) -> None:
+    b.root(b.image(), **{"io.containerd.manifest.subject": "sha256:" + HEX})
+
+
+@accepted()
+def referrer_alone(b: Bundle) -> None:
+    b.root(b.image(), None, **{"io.containerd.manifest.subject": "sha256:" + HEX})
+
+
+@accepted()
 def blobs_that_nothing_refers_to(b: Bundle) -> None:
     b.root(b.image())
     b.put(b"nobody's", LAYER)

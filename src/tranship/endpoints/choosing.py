@@ -6,14 +6,14 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tranship.errors import InvalidArgument, NotFound, printable
+from tranship.errors import DigestMismatch, InvalidArgument, NotFound, printable
 from tranship.model import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tranship.engine.protocols import Source
-    from tranship.model.descriptor import Root
+    from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
 
 
@@ -46,13 +46,15 @@ def chosen(source: Source, roots: Sequence[Root], names: Sequence[str], where: s
 
 def _relations(source: Source, roots: Sequence[Root]) -> tuple[set[Digest], dict[Digest, Digest]]:
     """The digests that the indexes among `roots` name, and of the nameless roots their subjects."""
-    from tranship.engine.graph import read_all
+    from tranship.engine.graph import check_total, read_all
     from tranship.model.manifest import Index, parse
 
     parts: set[Digest] = set()
     subjects: dict[Digest, Digest] = {}
-    wanted = (root.descriptor for root in roots if root.descriptor.is_index or not root.name)
-    for descriptor in {d.digest: d for d in wanted if d.is_document}.values():
+    several = (root.descriptor for root in roots if root.descriptor.is_index or not root.name)
+    wanted = {d.digest: d for d in several if d.is_document}.values()
+    check_total(wanted)
+    for descriptor in wanted:
         with contextlib.suppress(NotFound):
             document = parse(read_all(source, descriptor), descriptor)
             if isinstance(document, Index):
@@ -84,7 +86,9 @@ def choose(roots: Sequence[Root], names: Sequence[str], where: str) -> Sequence[
 
 def _pick(roots: Sequence[Root], by_name: dict[str, list[Root]], name: str, where: str) -> list[Root]:
     if name in by_name:
-        return [_one(by_name[name], name, where)]
+        root = _one(by_name[name], name, where)
+        check_pinned(name, root.descriptor, where)
+        return [root]
     tagged = [r for r in roots if r.descriptor.annotations.get(naming.REF_NAME) == name]
     if tagged:
         return [_one(tagged, name, where)]
@@ -93,9 +97,13 @@ def _pick(roots: Sequence[Root], by_name: dict[str, list[Root]], name: str, wher
     if same:
         return [replace(same[0], name=None)]
     try:
-        return [_one(by_name[found.name], found.name, where) for found in naming.select(by_name, [name])]
+        found = naming.select(by_name, [name])
     except NotFound as error:
         raise NotFound(f"{error.message} in {where}", hint=error.hint) from None
+    picked = [_one(by_name[one.name], one.name, where) for one in found]
+    if found[0].how == "completed":
+        check_pinned(found[0].name, picked[0].descriptor, where)
+    return picked
 
 
 def _one(roots: Sequence[Root], name: str, where: str) -> Root:
@@ -108,3 +116,15 @@ def _one(roots: Sequence[Root], name: str, where: str) -> Root:
             hint=f"choose by digest: {' or '.join(digests[:2])}",
         )
     return roots[0]
+
+
+def check_pinned(name: str, descriptor: Descriptor, where: str) -> None:
+    """Refuse an image that was asked for by a name with another digest in it: those bytes were meant, and no others."""
+    pinned = name.rpartition("@")[2]
+    if pinned != name and pinned.startswith(("sha256:", "sha512:")) and pinned != descriptor.digest:
+        raise DigestMismatch(
+            f"{printable(name)} in {where} is {descriptor.digest}, not what its name says",
+            descriptor=descriptor,
+            actual=descriptor.digest,
+            side="source",
+        )

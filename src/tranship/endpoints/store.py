@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tranship.endpoints.choosing import patterns
+from tranship.endpoints.choosing import check_pinned, patterns
 from tranship.endpoints.files import FileBlob, whole_file
 from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
 from tranship.engine import spans
@@ -182,10 +182,14 @@ class StoreSource:
         chosen = list(images)
         if self._names:
             try:
-                chosen = [found.name for found in naming.select(images, self._names)]
+                found = naming.select(images, self._names)
             except NotFound as error:
                 where = f"in namespace {printable(self._space.name)} of the store"
                 raise NotFound(f"{error.message} {where}", hint=error.hint, side="source") from None
+            chosen = [one.name for one in found]
+            for one in found:
+                if one.how in ("exact", "completed"):
+                    check_pinned(one.name, images[one.name].target, "the store")
         roots = [Root(images[name].target, name) for name in chosen]
         self._space.content.ensure_all({root.descriptor.digest: _NOTHING for root in roots}, lease=self._lease.id)
         return roots

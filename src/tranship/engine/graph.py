@@ -12,7 +12,7 @@ from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, pa
 from tranship.pump import read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from tranship.engine.protocols import Source
     from tranship.engine.run import Run
@@ -56,12 +56,7 @@ class Graph:
         level = [root.descriptor for root in roots]
         for _ in range(MAX_DEPTH + 1):
             wanted = list({d.digest: d for d in level if d.digest not in self.documents}.values())
-            self._left -= sum(d.size for d in wanted)
-            if self._left < 0 and len(wanted) > 1:  # one alone has a limit of its own
-                raise InvalidArgument(
-                    f"the manifests and indexes of these images have more than {MAX_READ} bytes",
-                    hint="select fewer images at once",
-                )
+            self._left = check_total(wanted, self._left)
             found = _map(self._load, wanted, getattr(self._source, "readers", 1))
             self.documents.update(zip((d.digest for d in wanted), found, strict=True))
             self._seen += sum(len(document.children) for document in found if document is not None)
@@ -140,6 +135,17 @@ class Graph:
         return [found[d] for d in sorted(found) if d not in named]
 
 
+def check_total(documents: Collection[Descriptor], left: int | None = None) -> int:
+    """Subtract their sizes from what is `left` of MAX_READ and return the rest; InvalidArgument below nothing."""
+    left = (MAX_READ if left is None else left) - sum(document.size for document in documents)
+    if left < 0 and len(documents) > 1:  # one alone has a limit of its own
+        raise InvalidArgument(
+            f"the manifests and indexes of these images have more than {MAX_READ} bytes",
+            hint="select fewer images at once",
+        )
+    return left
+
+
 def read_all(source: Source, descriptor: Descriptor, limit: int = MAX_DOCUMENT) -> bytes:
     """Read a small blob into memory; InvalidArgument when it says to be larger than `limit` bytes.
 
@@ -150,8 +156,12 @@ def read_all(source: Source, descriptor: Descriptor, limit: int = MAX_DOCUMENT) 
             f"{descriptor} has {descriptor.size} bytes; at most {limit} are read", descriptor=descriptor
         )
     data = bytearray(descriptor.size)
-    with source.blob(descriptor).open() as reader:
-        count = read_exactly(reader, memoryview(data))
+    try:
+        with source.blob(descriptor).open() as reader:
+            count = read_exactly(reader, memoryview(data))
+    except OSError as error:
+        error.add_note(f"while reading {descriptor}")
+        raise
     return bytes(data[:count])
 
 

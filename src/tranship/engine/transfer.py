@@ -149,6 +149,8 @@ def _plan(src: Source, dst: Destination, selection: Selection, run: Run, source:
         roots = src.roots()
         if not roots:
             raise NotFound(f"there is no image in {source}")
+        if all(root.subject is not None for root in roots):  # where nothing else is, referrers are what is wanted
+            roots = [replace(root, subject=None) for root in roots]
     if isinstance(dst, SingleImages) and dst.single_images:
         selection = replace(selection, index="single", matcher=selection.matcher or default_strict(), manifest_limit=1)
     complete: list[Root] = []

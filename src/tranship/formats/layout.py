@@ -127,9 +127,10 @@ def _root(item: Any, where: str) -> Root:
     descriptor = Descriptor.from_json(item, where)
     if not descriptor.media_type:
         raise InvalidArgument(f"{where} has no mediaType")
-    subject = descriptor.annotations.get(SUBJECT)
+    name, subject = stated_name(descriptor), descriptor.annotations.get(SUBJECT)
     try:
-        return Root(descriptor, stated_name(descriptor), Digest.parse(subject) if subject else None)
+        refers_to = Digest.parse(subject) if subject else None
+        return Root(descriptor, name, None if name else refers_to)  # what has a name is there for itself
     except InvalidReference as error:
         raise InvalidArgument(f"{where}: annotation {SUBJECT}: {error}") from None
 
