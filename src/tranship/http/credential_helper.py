@@ -106,7 +106,7 @@ class Helper:
 
     def _talk(self, process: subprocess.Popen[bytes], question: bytes) -> tuple[int, bytes]:
         assert process.stdin is not None  # noqa: S101  # both are pipes
-        assert process.stdout is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101  # as above
         until = time.monotonic() + self.timeout
         with contextlib.suppress(BrokenPipeError):  # a helper that reads nothing; and no question is longer than a pipe
             process.stdin.write(question)

@@ -199,8 +199,8 @@ def _number(field: bytes, offset: int) -> int:
 
 def check_numbers(header: Header, offset: int) -> None:
     """Refuse numbers that are none where nobody needs them: Python's reader takes such a header for the archive's end."""
-    for field in (header.mode, header.uid, header.gid, header.mtime):
-        _number(field, offset)
+    for number in (header.mode, header.uid, header.gid, header.mtime):
+        _number(number, offset)
 
 
 def size_of(field: bytes, offset: int) -> int:
