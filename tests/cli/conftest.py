@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.commands import Commands
+from tranship import Digest, Layout, Registry, transfer
+from tranship.model.mediatypes import OCI_INDEX, OCI_MANIFEST
+from tranship.testing.registry import RegistryServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
 def scrub(patch: pytest.MonkeyPatch) -> None:
     """Let nothing of whoever runs the tests show."""
-    for name in ("TRANSHIP_ROOT", "XDG_DATA_HOME", "SOURCE_DATE_EPOCH", "NO_COLOR", "TERM"):
+    for name in os.environ:
+        if name.startswith(("TRANSHIP_", "XDG_", "DOCKER_", "REGISTRY_", "SSL_")) or name.lower().endswith("_proxy"):
+            patch.delenv(name)
+    for name in ("SOURCE_DATE_EPOCH", "NO_COLOR", "TERM"):
         patch.delenv(name, raising=False)
     patch.setenv("LC_ALL", "C.UTF-8")
 
@@ -26,6 +34,7 @@ def tranship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     """Runs commands in an empty folder, with a store that is not there yet."""
     scrub(monkeypatch)
     monkeypatch.setenv("TRANSHIP_ROOT", str(tmp_path / "store"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return Commands(tmp_path / "store")
@@ -62,3 +71,32 @@ def stocked(furnished: Path, tranship: Commands, tmp_path: Path) -> Commands:
     shutil.copytree(furnished / "here", tmp_path / "here", dirs_exist_ok=True)
     shutil.copytree(furnished / "store", tmp_path / "store")
     return tranship
+
+
+@pytest.fixture
+def registry(images: Callable[[str], Path]) -> Iterator[RegistryServer]:
+    """A registry with team/app:1 for three platforms, which has an SBOM, and team/app:old."""
+    with RegistryServer() as server:
+        stock(server, images)
+        yield server
+
+
+def stock(server: RegistryServer, images: Callable[[str], Path], **options: object) -> None:
+    for kind, tag in (("multi", "1"), ("small", "old")):
+        transfer(Layout(images(kind), "v1"), Registry(f"{server.host}/team/app:{tag}", environment={}, **options))
+    subject = server.content("team/app", "1")
+    put_sbom(server, Digest.of(subject), len(subject))
+
+
+def put_sbom(server: RegistryServer, subject: str, size: int) -> str:
+    """Let something refer to an index of the repository team/app."""
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": server.put_blob("team/app", b"{}"), "size": 2}
+    value = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": "application/vnd.example.sbom",
+        "config": empty,
+        "layers": [empty],
+        "subject": {"mediaType": OCI_INDEX, "digest": subject, "size": size},
+    }
+    return server.put_manifest("team/app", json.dumps(value).encode(), OCI_MANIFEST)

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,25 @@ def test_digests_are_written_to_a_file(stocked):
     assert Path("digests").read_text().splitlines() == stocked("digest", "store:").lines
 
 
+def test_a_dry_run_makes_no_store(tranship, furnished):
+    ran = tranship("import", "--dry-run", furnished / "here" / "app.tar")
+    assert "would move" in ran.out
+    assert not tranship.root.exists()
+
+
+def test_the_index_of_an_archive_can_be_kept_as_an_image(stocked):
+    stocked("import", "--index-name", "example.com/all:1", "--root", "other", "app.tar")
+    assert stocked("ls", "-q", "--root", "other").lines == [APP, "example.com/all:1"]
+    with tarfile.open("app.tar") as tar:
+        index = tar.extractfile("index.json")
+        assert index is not None
+        assert stocked("inspect", "--raw", "--root", "other", "example.com/all:1").raw == index.read()
+    assert stocked("check", "--root", "other").code == 0
+    stocked("rm", "--root", "other", "app:1")  # the other name keeps everything
+    assert " complete " in stocked("check", "--root", "other", "example.com/all:1").out
+    assert stocked.failing("import", "--index-name", "x:1", "oci:layout").code == 2
+
+
 def test_keep_going_moves_what_it_can_and_tells_the_rest(stocked):
     Path("broken.tar").write_bytes(b"no tar at all" * 100)
     ran = stocked.failing("copy", "--keep-going", "broken.tar", "store:app:1", "oci:out")
@@ -152,6 +172,9 @@ def test_keep_going_moves_what_it_can_and_tells_the_rest(stocked):
     assert "1 of 2 failed: archive:broken.tar" in ran.err
     assert stocked("ls", "-q", "oci:out").lines == [APP]
     assert stocked.failing("copy", "--keep-going", "broken.tar", "store:app:1", "x.tar").code == 2
+    ran = stocked.failing("copy", "--keep-going", "--json", "broken.tar", "store:app:1", "store:models:1", "oci:out")
+    assert [image["name"] for image in ran.json["images"]] == [APP, "docker.io/library/models:1"]
+    assert [(failure["name"], failure["exitCode"]) for failure in ran.json["failures"]] == [("archive:broken.tar", 2)]
 
 
 def test_without_keep_going_nothing_arrives(stocked):
@@ -166,6 +189,10 @@ def test_no_clobber_leaves_names_and_files_as_they_are(stocked):
     assert Path("app.tar").read_bytes() == before
     digest = stocked("digest", "app:1").lines
     assert stocked.failing("copy", "--no-clobber", "store:app:new", "store:app:1").code == 10
+    layout = stocked("digest", "oci:layout:1.0").lines
+    assert stocked.failing("copy", "--no-clobber", "store:app:new", "oci:layout:1.0").code == 10
+    assert stocked.failing("copy", "--dry-run", "--no-clobber", "store:app:new", "oci:layout:1.0").code == 10
+    assert stocked("digest", "oci:layout:1.0").lines == layout
     assert stocked.failing("tag", "--no-clobber", "app:new", "app:1").code == 10
     assert stocked("digest", "app:1").lines == digest
     stocked("tag", "--no-clobber", "app:1", "app:1")
@@ -191,7 +218,7 @@ def test_bare_destinations_never_overwrite(stocked):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["copy", "nothing", "store:x"], 2, "nothing is no end"),
+        (["copy", "./nothing", "store:x"], 2, "./nothing is no end"),
         (["copy", "absent.tar", "store:x"], 3, "there is no file absent.tar"),
         (["copy", "oci:absent", "store:x"], 3, "no directory absent"),
         (["copy", "store:absent", "oci:x"], 3, "no image 'absent'"),
@@ -199,7 +226,10 @@ def test_bare_destinations_never_overwrite(stocked):
         (["copy", "app.tar", "nothing"], 2, "no end to write to"),
         (["copy", "weird://x", "oci:y"], 2, "'weird' is no kind of end"),
         (["copy", "--dest-namespace", "x", "app.tar", "oci:y"], 2, "--dest-namespace means nothing for oci:y"),
-        (["copy", "--no-clobber", "app.tar", "oci:y"], 12, "--no-clobber"),
+        (["copy", "--retries", "-1", "app.tar", "oci:y"], 2, "--retries"),
+        (["copy", "--timeout", "0s", "app.tar", "oci:y"], 2, "--timeout"),
+        (["copy", "--limit-rate", "0", "app.tar", "oci:y"], 2, "--limit-rate"),
+        (["copy", "-", "-", "oci:y"], 2, "standard input is an archive already"),
         (["copy", "app.tar"], 2, "required: DST"),
         (["copy", "--platform", "not a platform", "app.tar", "oci:y"], 2, "invalid platform"),
         (["copy", "--platform", "linux/s390x", "app.tar", "oci:y"], 3, "linux/s390x"),
@@ -333,10 +363,38 @@ def test_a_bug_is_called_one(stocked, monkeypatch):
 
 
 def test_an_error_of_the_system_names_its_file(stocked, monkeypatch):
-    for number, code in ((errno.ENOENT, 3), (errno.EACCES, 4), (errno.ENOSPC, 11), (errno.EIO, 1)):
+    codes = {
+        errno.ENOENT: 3,
+        errno.EACCES: 4,
+        errno.EIO: 7,
+        errno.EISDIR: 2,
+        errno.EMFILE: 6,
+        errno.EBUSY: 10,
+        errno.EL2HLT: 1,
+    }
+    for number, code in codes.items():
         monkeypatch.setattr("tranship.cli.commands.ls.run", failing(OSError(number, "x", "a\x1bfile")))
         ran = stocked.failing("ls")
         assert (ran.code, ran.err) == (code, f"tranship: error: a\\x1bfile: {os.strerror(number)}\n")
+    monkeypatch.setattr("tranship.cli.commands.ls.run", failing(OSError(errno.ENOSPC, "x", "f")))
+    ran = stocked.failing("ls")
+    assert (ran.code, "hint: free some space" in ran.err) == (11, True)
+
+
+def test_a_disk_that_fails_is_named_by_what_was_read_from_it(stocked, monkeypatch):
+    from tranship import pump
+
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(errno.EIO, "x")
+
+    for name, when in (("copy_range", "moving layer"), ("read_at", "reading index")):
+        monkeypatch.setattr(pump, name, fail)
+        ran = stocked.failing("copy", "oci:layout", f"oci:{name}")
+        assert ran.code == 7
+        assert ran.err.startswith(f"tranship: error: Input/output error while {when} ")
+    ran = stocked.failing("copy", "--keep-going", "--json", "oci:layout", "store:app:new", "oci:out")
+    assert ran.code == 9
+    assert [failure["exitCode"] for failure in ran.json["failures"]] == [7, 7]
 
 
 def failing(error: Exception):

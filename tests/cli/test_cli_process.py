@@ -61,7 +61,8 @@ def test_a_signal_ends_a_transfer_cleanly(stocked, number, code, word):
     process.stdin.write(data[len(data) // 2 :])
     found, text = wait(process)
     assert found == code, text
-    assert f"tranship: {word}" in text
+    last = json.loads(text.splitlines()[-1])
+    assert (last["stage"], last["event"], last["code"], last["exitCode"]) == ("error", word, "CANCELLED", code)
     assert "Traceback" not in text
     assert stocked("ls").out == before
     assert [path.name for path in (stocked.root / "run").iterdir()] == ["gate"]
@@ -196,9 +197,24 @@ def test_json_progress_is_an_event_a_line_that_adds_up(stocked):
 def test_json_progress_tells_a_failure_and_its_reason(stocked):
     Path("cut.tar").write_bytes(Path("app.tar").read_bytes()[:5000])
     ran = stocked.failing("copy", "--progress", "json", "cut.tar", "oci:out")
-    events = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
-    assert events[-1]["stage"] == "failed"
-    assert events[-1]["reason"] in ran.err.splitlines()[-1] or "tar ends" in events[-1]["reason"]
+    *_, failed, told = [json.loads(line) for line in ran.err.splitlines()]
+    assert (failed["stage"], told["stage"]) == ("failed", "error")
+    assert failed["reason"] == told["event"]
+    assert (told["code"], told["exitCode"], told["v"]) == ("DATA_LOSS", ran.code, 1)
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["ls", "nothing"], ["--progress", "json", "ls", "--nonsense"]])
+def test_every_error_is_an_event_where_events_are_asked_for(stocked, words):
+    ran = stocked.failing(*words, *(["--progress=json"] if "json" not in words else []))
+    (told,) = map(json.loads, ran.err.splitlines())
+    assert (told["stage"], told["exitCode"]) == ("error", ran.code)
+
+
+def test_a_source_that_fails_is_an_event_too(stocked):
+    Path("cut.tar").write_bytes(Path("app.tar").read_bytes()[:5000])
+    ran = stocked.failing("copy", "--keep-going", "--progress", "json", "cut.tar", "store:app:1", "oci:out")
+    told = [event for event in map(json.loads, ran.err.splitlines()) if event["stage"] == "error"]
+    assert [event["exitCode"] for event in told] == [7, 9]
 
 
 def event(stage: Stage, **fields: object) -> Progress:

@@ -5,8 +5,11 @@
     catalogue   the commands: name, module, one line each
     dispatch    from the words typed to an exit code: help, errors, signals, closed pipes
     options     groups of options that commands share, and what they mean as values
-    ends        `store:NAME`, `oci:DIR:TAG`, `app.tar`, … as endpoint values
+    ends        `docker://REF`, `store:NAME`, `oci:DIR:TAG`, `app.tar`, … as endpoint values
+    registries  what is particular to registries: their options, and which password goes where
+    asking      passwords, yes or no, and who may read standard input
     moving      one transfer, or the plan of one, with its progress and its results
+    failures    what is told of an error
     commands/   a module each: `arguments(parser)` and `run(args)`
 """
 

@@ -17,6 +17,8 @@ class Command(NamedTuple):
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Move images": (
         Command("copy", "copy", "from any end to any end; several sources where the destination holds many", ("cp",)),
+        Command("pull", "pull", "from a registry into the store"),
+        Command("push", "push", "from the store to a registry"),
         Command("export", "export", "from the store, or any end, into an archive", ("save",)),
         Command("import", "importing", "from an archive into the store", ("load",)),
         Command("pack", "pack", "make an image of one layer of a directory or a tar"),
@@ -28,6 +30,15 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("check", "check", "say whether images are complete"),
         Command("digest", "digest", "print the digests of images"),
         Command("verify", "verify", "hash again what the store, or another end, holds"),
+    ),
+    "Ask registries": (
+        Command("tags", "tags", "list the tags of a repository"),
+        Command("catalog", "catalog", "list the repositories of a registry"),
+        Command("referrers", "referrers", "list signatures, SBOMs and the like of an image"),
+        Command("delete", "delete", "delete tags or manifests"),
+        Command("login", "login", "check a password, and keep it"),
+        Command("logout", "logout", "forget a password"),
+        Command("auth", "auth", "explain where a registry's password comes from"),
     ),
     "Keep the store": (
         Command("rm", "rm", "remove images", ("rmi",)),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tranship.cli import catalogue
-from tranship.errors import Cancelled, InvalidArgument, TranshipError, printable
+from tranship.cli import catalogue, failures
+from tranship.errors import Cancelled, InvalidArgument, printable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from tranship.cli.interruption import Interruption
 
 EXIT_PIPE = 141  # 128 + SIGPIPE: whoever read us has gone, as for any other program in a pipe
-EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
-_EXIT_OF_ERRNO = {
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), 3),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), 4),
-    **dict.fromkeys((errno.EEXIST, errno.ENOTEMPTY), 10),
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 11),
-}
 _GLOBAL = {"--root": 1, "--namespace": 1, "-n": 1, "--progress": 1}  # options before the command, and their values
 _GLOBAL |= dict.fromkeys(("-q", "--quiet", "-v", "--verbose", "--debug", "--json"), 0)
 
@@ -41,8 +34,7 @@ def run(words: Sequence[str]) -> int:
         except (Cancelled, KeyboardInterrupt) as error:
             if interruption.signal is None and isinstance(error, Cancelled):
                 return _tell(error, words)
-            print(f"tranship: {interruption.word}", file=sys.stderr)
-            return interruption.exit_code
+            return _say(failures.interruption(interruption.word, interruption.exit_code), words)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes and complains at its end
             return EXIT_PIPE
@@ -84,31 +76,24 @@ def _arguments(rest: Sequence[str], before: Sequence[str]) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------- errors
 
 
-def _tell(error: Exception, words: Sequence[str]) -> int:
-    """Print what went wrong, for people, and return the exit code for scripts."""
+def _tell(error: BaseException, words: Sequence[str]) -> int:
+    """Print what went wrong and return the exit code."""
     if "--debug" in words:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, TranshipError):
-        lines = [f"tranship: error: {error}"]
-        if error.hint:
-            lines.append(f"  hint: {error.hint}")
-        if {"-v", "--verbose", "--debug"}.intersection(words):
-            lines += [f"  {printable(note)}" for note in getattr(error, "__notes__", ())]
-        code = error.exit_code
-    elif isinstance(error, OSError) and error.errno is not None:
-        where = f"{printable(os.fsdecode(error.filename))}: " if error.filename is not None else ""
-        lines = [f"tranship: error: {where}{os.strerror(error.errno)}"]
-        code = _EXIT_OF_ERRNO.get(error.errno, 1)
-    else:
-        lines = [f"tranship: internal error: {type(error).__name__}: {printable(str(error))}"]
-        if "--debug" not in words:
-            lines.append("  hint: this is a bug; please report it with what --debug prints")
-        code = EXIT_BUG
-    sys.stdout.flush()
-    print("\n".join(lines), file=sys.stderr)
-    return code
+    return _say(failures.failure(error), words)
+
+
+def _say(what: failures.Failure, words: Sequence[str]) -> int:
+    with_notes = not {"-v", "--verbose", "--debug"}.isdisjoint(words)
+    failures.tell(what, as_json=_asks_for_json(words), with_notes=with_notes)
+    return what.exit_code
+
+
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Is every line on stderr to be an event? Looked up here since the words may be what is wrong."""
+    return "--progress=json" in words or ("--progress", "json") in pairwise(words)
 
 
 def _nearest(word: str) -> str:
@@ -138,7 +123,7 @@ def overview() -> str:
     from tranship.version import __version__
 
     lines = [
-        f"tranship {__version__}: moves container images, any of archive, OCI layout, store to any other.",
+        f"tranship {__version__}: moves container images: registry, store, archive, OCI layout, any to any.",
         "",
         "usage: tranship COMMAND [OPTION…] [ARGUMENT…]",
     ]
@@ -148,6 +133,8 @@ def overview() -> str:
     lines += [
         "",
         "Ends of a copy:",
+        "  docker://REF, HOST/PATH:TAG",
+        "                             a registry; docker://HOST/PREFIX/ for several images",
         "  store:NAME                 the local store (--root, TRANSHIP_ROOT; --namespace)",
         "  archive:FILE, *.tar, *.tar.gz, *.tar.zst, -",
         "                             an archive: detected when read; an OCI layout with docker's manifest when written",
@@ -157,6 +144,7 @@ def overview() -> str:
         "  Without a name, all images there as a source; the source's names are kept at a destination.",
         "",
         "`tranship COMMAND --help` tells more, with examples. Exit codes: 0 done, 2 wrong usage, 3 not found, 4 not allowed,",
-        "7 corrupt data, 9 some of several failed, 10 exists or wrong state, 11 no space, 12 not supported, 130 interrupted.",
+        "5 rate limited, 6 not reachable, 7 corrupt data, 8 against a rule, 9 some of several failed,",
+        "10 exists or wrong state, 11 no space, 12 not supported, 130 interrupted.",
     ]
     return "\n".join(lines)

@@ -1,10 +1,11 @@
 """The ends that people write, as endpoint values.
 
-    store:NAME  archive:FILE  oci-archive:FILE[:REF]  docker-archive:FILE[:REF]  oci:DIR[:REF]  *.tar  *.tar.gz  *.tar.zst  -
+    docker://REF  store:NAME  archive:FILE  oci-archive:FILE[:REF]  docker-archive:FILE[:REF]  oci:DIR[:REF]
+    *.tar  *.tar.gz  *.tar.zst  -
 
 A word with a scheme is taken at its word. A bare word is guessed at, for sources: a file, a layout, or what the command works
-on. A destination is guessed from its ending alone, and never when something stands there already. FILE and DIR end at the first
-colon, as with skopeo; `archive:FILE` takes all of the rest, for names that have one.
+on. A destination is guessed from its ending, or from a registry's host at its beginning, and never when something stands there
+already. FILE and DIR end at the first colon, as with skopeo; `archive:FILE` takes all of the rest, for names that have one.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tranship.cli import options
-from tranship.cli.output import refuse_terminal
+from tranship.cli.output import refuse_terminal, safe, say
 from tranship.endpoints import KINDS, kind
-from tranship.errors import InvalidArgument, Unsupported, printable
+from tranship.errors import InvalidArgument, InvalidReference, printable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd", ".tzst": "zstd"}
 _ASIDE = (
-    "ends are store:NAME, archive:FILE, oci-archive:FILE[:REF], docker-archive:FILE[:REF], oci:DIR[:REF], FILE.tar, -"
+    "ends are docker://REF, store:NAME, archive:FILE, oci-archive:FILE[:REF], docker-archive:FILE[:REF], oci:DIR[:REF], "
+    "FILE.tar, -"
 )
 
 
@@ -60,22 +62,27 @@ class End:
         return path, (ref,) if ref else ()
 
     def __str__(self) -> str:
+        before, _, after = self.text.rpartition("@")
+        if ":" in before and "/" in after:  # USER:PASSWORD@HOST/PATH, which is no reference
+            return f"…@{printable(after)}"
         return printable(self.text)
 
 
-def source(args: Namespace, text: str, *, default: str | None = None) -> Readable:
-    """The end to read from. A bare word that is no file is an end of the scheme `default`; without one it is a mistake."""
+def source(args: Namespace, text: str, *, default: str) -> Readable:
+    """The end to read from. A bare word that is no file is an end of the scheme `default`."""
     end = End(args, text, "src")
     if not end.scheme:
         end.scheme, end.rest = _guessed(text) or (default, text)
-    if not end.scheme:
-        raise InvalidArgument(f"{end} is no end: there is no such file, and it has no scheme", hint=_ASIDE)
+    if end.scheme == "docker" and not split(text)[0]:
+        _check_guess(end)
     found: Readable = _made(end)
     return found
 
 
 def destination(args: Namespace, text: str, *, default: str | None = None) -> Writable:
-    """The end to write to. Bare words are archives by their ending, when nothing would be overwritten."""
+    """The end to write to. Bare words are archives by their ending, when nothing would be overwritten; without a `default`
+    they may be images at a registry, with its host.
+    """
     end = End(args, text, "dest")
     if not end.scheme:
         if text == "-" or _suffix(text):
@@ -84,6 +91,12 @@ def destination(args: Namespace, text: str, *, default: str | None = None) -> Wr
                     f"{end} exists already", hint=f"write archive:{end} to replace it", side="destination"
                 )
             end.scheme, end.rest = "archive", text
+        elif default is None and _begins_with_host(text):
+            if os.path.lexists(text):
+                raise InvalidArgument(
+                    f"{end} is a file here, and could be a registry", hint=f"write docker://{end}", side="destination"
+                )
+            end.scheme, end.rest = "docker", text
         else:
             end.scheme, end.rest = default, text
     if not end.scheme:
@@ -97,6 +110,8 @@ def split(text: str) -> tuple[str | None, str]:
     scheme, colon, rest = text.partition(":")
     if not colon:
         return None, text
+    if scheme == "docker":  # without slashes it is the image called docker
+        return (scheme, rest[2:]) if rest.startswith("//") else (None, text)
     if scheme in KINDS:
         return scheme, rest if scheme in MAKERS else rest.removeprefix("//")
     if rest.startswith("//"):
@@ -114,6 +129,30 @@ def _guessed(text: str) -> tuple[str, str] | None:
     if _suffix(text):  # a file that is not there is named so in the error
         return "archive", text
     return None
+
+
+def _check_guess(end: End) -> None:
+    """Say what a bare word was taken for; InvalidArgument for one that can only be a file that is not there."""
+    from tranship.model.reference import Reference
+
+    try:
+        full = str(Reference.parse(end.text))
+    except InvalidReference as error:
+        raise InvalidArgument(
+            f"{end} is no end: there is no such file, and it is no reference ({error.reason})", hint=_ASIDE
+        ) from None
+    if full != end.text:
+        say(end.args, f"{end} is {safe(full)}, at its registry")
+
+
+def _begins_with_host(text: str) -> bool:
+    """Does it say its registry, as `localhost:5000/app` does and `app` does not?"""
+    from tranship.model.reference import Reference
+
+    try:
+        return text.startswith(Reference.parse(text.rstrip("/")).domain + "/")
+    except InvalidReference:
+        return False
 
 
 def _suffix(text: str) -> str | None:
@@ -164,7 +203,7 @@ def _archive(end: End) -> Archive:
     if not path:
         raise InvalidArgument(f"{end} names no file", hint=_ASIDE)
     if end.is_source:
-        return Archive(_opened_stdin() if path == "-" else path, chosen, format=form)  # type: ignore[arg-type]  # a literal
+        return Archive(_opened_stdin(end.args) if path == "-" else path, chosen, format=form)  # type: ignore[arg-type]  # a literal
     if path == "-":
         refuse_terminal("an archive")
     compression = end.take("compression", SUFFIXES.get(_suffix(path) or "") or "none")
@@ -179,7 +218,10 @@ def _archive(end: End) -> Archive:
     )
 
 
-def _opened_stdin() -> Any:
+def _opened_stdin(args: Namespace) -> Any:
+    from tranship.cli.asking import take_stdin
+
+    take_stdin(args, "an archive")
     if sys.stdin.isatty():
         raise InvalidArgument("an archive was to be read from the terminal", hint="redirect it, or name a file")
     return sys.stdin.buffer.raw if hasattr(sys.stdin.buffer, "raw") else sys.stdin.buffer
@@ -191,12 +233,23 @@ def _layout(end: End) -> Layout:
     path, chosen = end.file_and_names()
     if end.is_source:
         return Layout(path, chosen)
-    if getattr(end.args, "no_clobber", False):
-        raise Unsupported(f"names of {end} can move, whatever --no-clobber says", hint="write to another directory")
-    return Layout(path, chosen, link=end.take("link", False), durability=end.take("durability", "full"))
+    return Layout(
+        path,
+        chosen,
+        link=end.take("link", False),
+        durability=end.take("durability", "full"),
+        clobber=not getattr(end.args, "no_clobber", False),
+    )
+
+
+def _registry(end: End) -> Any:
+    from tranship.cli.registries import value_of
+
+    return value_of(end)
 
 
 MAKERS: dict[str, Callable[[End], Any]] = {
+    "docker": _registry,
     "store": _store,
     "archive": _archive,
     "oci-archive": _archive,

@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 from tranship.cli import ends, options
 from tranship.endpoints.several import SeveralSources
 from tranship.engine.graph import read_all
+from tranship.engine.run import Run
 from tranship.engine.settling import MAX_CONFIG
 from tranship.errors import InvalidArgument, NotFound, TranshipError, printable
 from tranship.model import strict_json
 from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, Manifest, parse
-from tranship.model.platform import Platform, default, only
+from tranship.model.platform import Platform, any_of, default
+from tranship.model.platform import only as best_for
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from tranship.engine.protocols import Source
+    from tranship.engine.protocols import Readable, Source
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
+    from tranship.model.platform import Matcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +71,27 @@ class Node:
 @contextlib.contextmanager
 def opened(args: Namespace, text: str | None) -> Iterator[Source]:
     """The source of an end; a bare word is a name of the store. Without a text: the whole store, empty if there is none."""
-    from tranship.engine.run import Run
-
     if text is None and not options.has_store(args):
         yield SeveralSources([])
         return
-    end = ends.source(args, text or "store:", default="store")
-    with end.open_source(Run(source=end.kind, cancel=args.interruption.token)) as source:
+    with reading(args, ends.source(args, text or "store:", default="store")) as source:
         yield source
 
 
-def graph(source: Source, root: Root) -> Node:
-    """Read the documents below a root; what is not there stays a node without children. DigestMismatch for wrong bytes."""
+def reading(args: Namespace, end: Readable) -> contextlib.AbstractContextManager[Source]:
+    """Open an end for a look."""
+    run = Run(source=end.kind, limits=options.limits_of(args), cancel=args.interruption.token)
+    return end.open_source(run)
+
+
+def graph(source: Source, root: Root, *, only: Matcher | None = None, look: bool = False) -> Node:
+    """Read the documents below a root; what is not there stays a node without children. DigestMismatch for wrong bytes.
+
+    only  leave out the children of an index that are for other platforms
+    look  ask even a source that takes it on trust (a registry) whether each blob is there, with a request each
+    """
     known: dict[Digest, Node] = {}
+    is_there: Callable[[Descriptor], bool] = getattr(source, "holds", source.has) if look else source.has
 
     def visit(descriptor: Descriptor, depth: int) -> Node:
         if descriptor.digest not in known:
@@ -88,7 +99,7 @@ def graph(source: Source, root: Root) -> Node:
         return known[descriptor.digest]
 
     def leaf(descriptor: Descriptor) -> Node:
-        return Node(descriptor, present=source.has(descriptor))
+        return Node(descriptor, present=is_there(descriptor))
 
     def read(descriptor: Descriptor, depth: int) -> Node:
         if depth > MAX_DEPTH:
@@ -103,7 +114,11 @@ def graph(source: Source, root: Root) -> Node:
             descriptor,
             present=True,
             document=document,
-            children=tuple(visit(child, depth + 1) for child in document.manifests),
+            children=tuple(
+                visit(child, depth + 1)
+                for child in document.manifests
+                if only is None or child.platform is None or only.match(child.platform)
+            ),
         )
 
     return visit(root.descriptor, 0)
@@ -144,25 +159,49 @@ def platform_of(source: Source, manifest: Node) -> Platform | None:
     return None
 
 
+def artifact_type(source: Source, descriptor: Descriptor) -> str | None:
+    """What a manifest says to be (its artifactType, or the type of its config); None when that cannot be told."""
+    with contextlib.suppress(TranshipError):
+        document = parse(read_document(source, descriptor), descriptor)
+        if isinstance(document, Manifest):
+            return document.artifact_type or (document.config.media_type if document.config is not None else None)
+    return None
+
+
 def platforms_of(source: Source, top: Node) -> list[str]:
     """The platforms of which everything is there, in order; attestations are none."""
     found = [platform_of(source, node) for node in top.manifests if node.is_complete]
     return [name for name in dict.fromkeys(str(p) for p in found if p is not None) if name != "unknown/unknown"]
 
 
-def only_manifest(source: Source, top: Node, wanted: Sequence[Platform], name: str) -> Node:
-    """The one manifest that is meant: of the platform asked for, else the only one, else the host's. NotFound."""
+def only_manifest(source: Source, root: Root, wanted: Sequence[Platform]) -> Node:
+    """The one manifest that is meant: of the platform asked for, else the only one, else the host's. NotFound.
+
+    Of an index that tells its platforms no other manifest is read.
+    """
+    matcher = best_for(*wanted) if wanted else default()
+    top = graph(source, root, only=matcher)
+    if not wanted and not top.manifests:
+        top = graph(source, root)  # perhaps there is but one
     manifests = top.manifests
     named = [(node, platform_of(source, node)) for node in manifests]
     images = [(node, platform) for node, platform in named if str(platform) != "unknown/unknown"] or named
     if not wanted and len(images) == 1:
         return images[0][0]
-    matcher = only(*wanted) if wanted else default()
     best = matcher.best_first([pair for pair in images if pair[1] is not None], lambda pair: pair[1])
     if not best:
-        offered = ", ".join(str(platform) for _, platform in images) or "none"
-        raise NotFound(f"{printable(name)} has no manifest for {matcher}; there is {offered}", hint="say --platform")
+        offered = ", ".join(_platforms(source, root)) or "none"
+        name = printable(root.name or root.descriptor.digest)
+        raise NotFound(f"{name} has no manifest for {matcher}; there is {offered}", hint="say --platform")
     return best[0][0]
+
+
+def _platforms(source: Source, root: Root) -> list[str]:
+    """What an index says of its platforms, or a manifest's config."""
+    top = graph(source, root, only=any_of())
+    document = top.document
+    told = [d.platform for d in document.manifests] if isinstance(document, Index) else [platform_of(source, top)]
+    return [printable(str(platform)) for platform in told if platform is not None]
 
 
 def is_index(node: Node) -> bool:

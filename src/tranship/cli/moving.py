@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tranship.cli import options, progress
+from tranship.cli import failures, options, progress
 from tranship.cli.output import count, duration, print_json, safe, say, size
+from tranship.endpoints.several import together
 from tranship.errors import InvalidArgument, PartialFailure, TranshipError
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tranship.engine.plan import Partial, Plan
     from tranship.engine.protocols import Readable, Writable
     from tranship.engine.run import Limits
     from tranship.engine.selection import Selection
-    from tranship.engine.transfer import Summary
     from tranship.model.descriptor import Root
 
 
@@ -27,34 +28,23 @@ def move(args: Namespace, sources: Sequence[Readable], destination: Writable, se
     PartialFailure when some of them failed.
     """
     limits = options.limits_of(args)
+    act = _plan if args.dry_run else _transfer
+    report = _Report(args, to_stdout=getattr(destination, "file", None) is not sys.stdout.buffer)
     if not getattr(args, "keep_going", False) or len(sources) == 1:
-        (show_plan if args.dry_run else _transfer)(args, _together(sources), destination, selection, limits)
-        return
-    if destination.kind == "archive":
+        report.add(*act(args, together(sources), destination, selection, limits))
+    elif destination.kind == "archive":
         raise InvalidArgument("an archive is written whole or not at all, so --keep-going means nothing for it")
-    failures: list[tuple[str, TranshipError]] = []
-    for source in sources:
-        try:
-            (show_plan if args.dry_run else _transfer)(args, source, destination, selection, limits)
-        except TranshipError as error:
-            if args.interruption.signal is not None:
-                raise
-            failures.append((str(source), error))
-            print(f"tranship: error: {error}", file=sys.stderr)
-    if failures:
-        failed = ", ".join(safe(name) for name, _ in failures[:5])
-        raise PartialFailure(f"{len(failures)} of {len(sources)} failed: {failed}", failures)
+    else:
+        for source in sources:
+            with report.noting_failure_of(str(source)):
+                report.add(*act(args, source, destination, selection, limits))
+    report.close()
 
 
-def _together(sources: Sequence[Readable]) -> Readable:
-    if len(sources) == 1:
-        return sources[0]
-    from tranship.endpoints.several import Several
-
-    return Several(tuple(sources))
-
-
-def _transfer(args: Namespace, source: Readable, destination: Writable, selection: Selection, limits: Limits) -> None:
+def _transfer(
+    args: Namespace, source: Readable, destination: Writable, selection: Selection, limits: Limits
+) -> tuple[dict[str, Any], str]:
+    """Transfer; what came of it as a document, and a line for people."""
     from tranship.engine.transfer import transfer
 
     with progress.reporter(args) as reporter:
@@ -67,74 +57,138 @@ def _transfer(args: Namespace, source: Readable, destination: Writable, selectio
             verification=args.verification,
             cancel=args.interruption.token,
         )
-    _show(args, summary, to_stdout=getattr(destination, "file", None) is not sys.stdout.buffer)
-
-
-# --------------------------------------------------------------------------------------------------------------- results
-
-
-def _show(args: Namespace, summary: Summary, *, to_stdout: bool) -> None:
-    """Results on stdout, unless the archive itself is there; what happened on stderr."""
     _tell_partial(args, summary.partial)
-    images = [root for root in summary.roots if root.subject is None]
-    if args.digest_file:
-        from tranship import files
-
-        files.write_file(args.digest_file, "".join(f"{root.descriptor.digest}\n" for root in images).encode())
-    if to_stdout and args.json:
-        print_json(_document(summary))
-    elif to_stdout:
-        for root in images:
-            print(*filter(None, (safe(root.name or ""), root.descriptor.digest)))
+    images = sum(root.subject is None for root in summary.roots)
     parts = [f"{number} {outcome}" for outcome, number in summary.counts.items() if number]
-    what = f"{count(len(images), 'image')}, {size(summary.bytes)} in {duration(summary.seconds)}"
-    say(args, f"{what} ({size(summary.rate)}/s; objects: {', '.join(parts) or 'none'})")
-
-
-def _document(summary: Summary) -> dict[str, Any]:
-    return {
+    what = f"{count(images, 'image')}, {size(summary.bytes)} in {duration(summary.seconds)}"
+    document = {
         "images": [_image(root) for root in summary.roots],
         "objects": {str(outcome): number for outcome, number in summary.counts.items()},
         "bytes": {str(outcome): number for outcome, number in summary.sizes.items()},
         "partial": [_partial(part) for part in summary.partial],
         "seconds": round(summary.seconds, 3),
     }
+    return document, f"{what} ({size(summary.rate)}/s; objects: {', '.join(parts) or 'none'})"
 
 
-def show_plan(args: Namespace, source: Readable, destination: Writable, selection: Selection, limits: Limits) -> None:
-    """Print what a transfer would do."""
+def _plan(
+    args: Namespace, source: Readable, destination: Writable, selection: Selection, limits: Limits
+) -> tuple[dict[str, Any], str]:
+    """What a transfer would do, and ask of registries (but for tokens and what is tried again); nothing is done."""
     from tranship.engine.transfer import plan
 
     with progress.reporter(args) as reporter:
         todo = plan(source, destination, selection=selection, reporter=reporter, limits=limits)
     _tell_partial(args, todo.partial)
-    if args.json:
-        print_json(_plan_document(todo))
-        return
-    everything = (*todo.documents, *todo.blobs)
-    print(safe(f"{source} → {destination}"))
-    for root in (*todo.roots, *todo.complete):
-        done = "(is there already)" if root in todo.complete else ""
-        print(*filter(None, (safe(root.name or ""), root.descriptor.digest, done)))
-    missing = sum(d.digest not in todo.present for d in everything)
-    print(
-        f"{missing} of {count(len(everything), 'object')}, {size(todo.bytes_to_move)} of {size(todo.bytes)}, would move"
-    )
-
-
-def _plan_document(todo: Plan) -> dict[str, Any]:
-    return {
+    reading: Callable[[Plan], int] | None = getattr(source, "requests_to_read", None)
+    writing: Callable[[Plan], int] | None = getattr(destination, "requests_to_write", None)
+    document = {
         "images": [_image(root) for root in todo.roots],
         "complete": [_image(root) for root in todo.complete],
         "objects": [{**d.plain.to_json(), "present": d.digest in todo.present} for d in (*todo.documents, *todo.blobs)],
         "bytes": todo.bytes,
         "bytesToMove": todo.bytes_to_move,
+        "requests": sum(counted(todo) for counted in (reading, writing) if counted is not None),
         "partial": [_partial(part) for part in todo.partial],
     }
+    return document, ""
+
+
+# --------------------------------------------------------------------------------------------------------------- results
+
+
+class _Report:
+    """What came of the transfers of one command: a line an image as they come, or one document of all with --json."""
+
+    def __init__(self, args: Namespace, *, to_stdout: bool) -> None:
+        """to_stdout: nothing else is written there, as an archive may be."""
+        self._args = args
+        self._to_stdout = to_stdout
+        self._all: dict[str, Any] = {}
+        self._tried = 0
+        self._failures: list[tuple[str, TranshipError]] = []
+
+    @contextlib.contextmanager
+    def noting_failure_of(self, name: str) -> Iterator[None]:
+        """Let what fails within the block keep nobody from going on."""
+        self._tried += 1
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except (TranshipError, OSError) as error:
+            if self._args.interruption.signal is not None:
+                raise
+            ours = failures.of_system(error) if isinstance(error, OSError) else error
+            self._failures.append((name, ours))
+            failures.tell(failures.failure(ours), as_json=self._args.progress == "json")
+
+    def add(self, result: dict[str, Any], remark: str) -> None:
+        """Print what came of a transfer, or keep it for the document; the remark goes to stderr."""
+        self._all = _sum(self._all, result) if self._all else result
+        if self._to_stdout and not self._args.json:
+            _print_images(result["images"])
+            if self._args.dry_run:
+                _print_images(result["complete"], "(is there already)")
+                _print_plan(result)
+        if remark:
+            say(self._args, remark)
+
+    def close(self) -> None:
+        """Print the document and write the digests of what arrived; PartialFailure when something did not."""
+        images = [image for image in self._all.get("images", ()) if "subject" not in image]
+        if self._args.digest_file and not self._args.dry_run:
+            from tranship import files
+
+            files.write_file(self._args.digest_file, "".join(f"{image['digest']}\n" for image in images).encode())
+        if self._to_stdout and self._args.json:
+            print_json({**self._all, **self._failed()})
+        if self._failures:
+            failed = ", ".join(safe(name) for name, _ in self._failures[:5])
+            raise PartialFailure(f"{len(self._failures)} of {self._tried} failed: {failed}", self._failures)
+
+    def _failed(self) -> dict[str, Any]:
+        if not self._tried:
+            return {}
+        told = [(name, failures.failure(error)) for name, error in self._failures]
+        return {
+            "failures": [
+                {"name": name, "error": what.message, "code": what.code, "exitCode": what.exit_code}
+                for name, what in told
+            ]
+        }
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Two documents as one: lists behind each other, numbers added up."""
+    if isinstance(one, dict):
+        return {
+            key: _sum(one[key], other[key]) if key in one and key in other else {**one, **other}[key]
+            for key in {**one, **other}
+        }
+    return one + other
+
+
+def _print_images(images: Sequence[Mapping[str, Any]], remark: str = "") -> None:
+    for image in images:
+        if "subject" not in image:
+            print(*filter(None, (safe(image["name"] or ""), image["digest"], remark)))
+
+
+def _print_plan(todo: Mapping[str, Any]) -> None:
+    missing = sum(not one["present"] for one in todo["objects"])
+    words = [
+        f"{missing} of {count(len(todo['objects']), 'object')}",
+        f"{size(todo['bytesToMove'])} of {size(todo['bytes'])}, would move",
+    ]
+    if todo["requests"]:
+        words.append(f"in about {count(todo['requests'], 'request')}")
+    print(", ".join(words))
 
 
 def _image(root: Root) -> Mapping[str, Any]:
-    return {"name": root.name, **root.descriptor.plain.to_json()}
+    subject = {"subject": root.subject} if root.subject is not None else {}
+    return {"name": root.name, **root.descriptor.plain.to_json(), **subject}
 
 
 def _partial(part: Partial) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tranship.errors import InvalidArgument, printable
 
@@ -24,34 +24,69 @@ PROGRESS = ("auto", "tty", "plain", "json", "none")
 class EndOption(NamedTuple):
     """An option of one end of a transfer.
 
-    It is written `--src-NAME` and `--dest-NAME`, and `--NAME` for both; one that makes sense at one side only is `--NAME`.
-    `settings` are argparse's. Which ends take it is their business: `ends.py`.
+    One of both sides is written `--src-NAME` and `--dest-NAME`, and `--NAME` for the two together; one of a side alone is
+    `--NAME`. `settings` are argparse's. Which ends take it is their business: `ends.py`.
     """
 
     name: str
     settings: Mapping[str, Any]
-    paired: bool = True
+    side: Literal["both", "src", "dest"] = "both"
 
 
-END_OPTIONS: tuple[EndOption, ...] = (
-    EndOption("root", {"metavar": "DIR", "help": "the store's folder (else TRANSHIP_ROOT, else the user's own)"}),
-    EndOption("namespace", {"metavar": "NAME", "help": "the store's namespace (else default)"}),
-    EndOption(
-        "durability",
-        {"choices": ("full", "process"), "help": "survive a power cut, or the process alone"},
-        paired=False,
-    ),
-    EndOption("link", {"action": "store_true", "help": "hard-link the store's files into an OCI layout"}, paired=False),
-    EndOption(
-        "skip-compatibility-manifest",
-        {"action": "store_true", "help": "write an archive without docker's manifest.json"},
-        paired=False,
-    ),
-    EndOption(
+def _option(name: str, help_: str, side: Literal["both", "src", "dest"] = "both", **settings: Any) -> EndOption:
+    """A flag, unless a metavar or choices say that it takes a value."""
+    if not settings:
+        settings["action"] = "store_true"
+    return EndOption(name, {"help": help_, **settings}, side)
+
+
+STORE_OPTIONS = (
+    _option("root", "the store's folder (else TRANSHIP_ROOT, else the user's own)", metavar="DIR"),
+    _option("namespace", "the store's namespace (else default)", metavar="NAME"),
+)
+FILE_OPTIONS = (
+    _option("link", "hard-link the store's files into an OCI layout", "dest"),
+    _option("skip-compatibility-manifest", "write an archive without docker's manifest.json", "dest"),
+    _option(
         "compression",
-        {"choices": ("none", "gzip", "zstd"), "help": "of the archive as a whole (else by the name's end)"},
-        paired=False,
+        "of the archive as a whole (else by the name's end)",
+        "dest",
+        choices=("none", "gzip", "zstd"),
     ),
+)
+REGISTRY_OPTIONS = (
+    _option("username", "log in to the registry as this user", metavar="NAME"),
+    _option("password-stdin", "… with the password that comes on standard input"),
+    _option(
+        "creds",
+        "both at once, where other users of the machine cannot see them (they can, in the list of processes)",
+        metavar="USER[:PASSWORD]",
+    ),
+    _option("authfile", "find credentials in this file, and in no other", metavar="FILE"),
+    _option("plain-http", "speak http to the registry (at this machine that needs no saying)"),
+    _option("insecure", "accept any certificate of the registry"),
+    _option("ca-file", "trust this authority for the registry's certificate, too", metavar="FILE"),
+    _option("cert-file", "show the registry this certificate", metavar="FILE"),
+    _option("key-file", "… whose key is in this file", metavar="FILE"),
+    _option("hosts-dir", "folder of containerd's hosts.toml files: mirrors, certificates", metavar="DIR"),
+    _option(
+        "header", "send this with every request to the registry (repeat)", metavar="'NAME: VALUE'", action="append"
+    ),
+)
+PULL_OPTIONS = (
+    _option("foreign-urls", "fetch layers that the registry lacks from the URLs that the manifest names", "src"),
+)
+PUSH_OPTIONS = (
+    _option("scoped", "below HOST/PREFIX/, keep the host of each image's name too", "dest"),
+    _option("chunk", "upload blobs in pieces of this size (else whole)", "dest", metavar="SIZE"),
+)
+END_OPTIONS: tuple[EndOption, ...] = (
+    *STORE_OPTIONS,
+    _option("durability", "survive a power cut, or the process alone", "dest", choices=("full", "process")),
+    *FILE_OPTIONS,
+    *REGISTRY_OPTIONS,
+    *PULL_OPTIONS,
+    *PUSH_OPTIONS,
 )
 
 
@@ -97,29 +132,45 @@ def has_store(args: Namespace) -> bool:
 
 def ends(parser: ArgumentParser, *, source: bool = True, destination: bool = True, omit: Sequence[str] = ()) -> None:
     """Add the options of one or both ends, from the table, but for those to `omit`."""
-    group = parser.add_argument_group("ends" if source and destination else "end")
-    for name, settings, paired in END_OPTIONS:
-        if name in omit or (not paired and not destination):
+    place = parser.add_argument_group("ends" if source and destination else "end")
+    registry = parser.add_argument_group("registry")
+    of_registries = {option.name for option in (*REGISTRY_OPTIONS, *PULL_OPTIONS, *PUSH_OPTIONS)}
+    sides = {"both", *(["src"] if source else []), *(["dest"] if destination else [])}
+    pairs = []
+    for name, settings, side in END_OPTIONS:
+        if name in omit or side not in sides:
             continue
-        short = ("-n",) if name == "namespace" else ()
+        group = registry if name in of_registries else place
+        short = ("-n",) if name == "namespace" else ("-u",) if name == "username" else ()
         group.add_argument(*short, f"--{name}", default=None, **settings)
-        if paired and source and destination:
+        if side == "both" and source and destination:
+            pairs.append(name)
             hidden = {**settings, "help": argparse.SUPPRESS}
             group.add_argument(f"--src-{name}", default=None, **hidden)
             group.add_argument(f"--dest-{name}", default=None, **hidden)
-    if source and destination:
-        paired_names = ", ".join(name for name, _, paired in END_OPTIONS if paired)
-        group.description = f"--src-NAME and --dest-NAME are for one end alone ({paired_names})"
+    if pairs:
+        place.description = f"--src-NAME and --dest-NAME are for one end alone ({', '.join(pairs)})"
+
+
+def registry(parser: ArgumentParser) -> None:
+    """Add the options of commands that only ask registries, or other ends, and move nothing."""
+    ends(parser, destination=False, omit=[option.name for option in (*STORE_OPTIONS, *PULL_OPTIONS)])
+    network(parser.add_argument_group("speed"))
+
+
+def names_of(options: Sequence[EndOption]) -> list[str]:
+    """The names of options, for `omit`."""
+    return [option.name for option in options]
 
 
 def of_end(args: Namespace, side: str) -> dict[str, Any]:
     """What the options say of one end (`src` or `dest`); what was not said is absent."""
     said: dict[str, Any] = {}
-    for name, _, paired in END_OPTIONS:
+    for name, _, of_side in END_OPTIONS:
         plain = getattr(args, name.replace("-", "_"), None)
-        own = getattr(args, f"{side}_{name.replace('-', '_')}", None) if paired else None
+        own = getattr(args, f"{side}_{name.replace('-', '_')}", None)
         value = own if own is not None else plain
-        if value is not None:
+        if value is not None and of_side in ("both", side):
             said[name] = value
     return said
 
@@ -182,25 +233,55 @@ def transfers(parser: ArgumentParser, *, several: bool = True) -> None:
         "--verification",
         choices=("parallel", "trusted", "strict"),
         default="parallel",
-        help="how the store's own files are checked: while they are copied, by their times alone, or before",
+        help="how bytes in files are checked: while they are copied; before (strict); or trusted: the store's own files are "
+        "taken as they are, and large blobs of an archive or layout come in at your word, marked, and are hashed before "
+        "they leave again",
     )
     group.add_argument(
         "--digest-file", metavar="FILE", help="write the digests of the images that arrived, a line each"
     )
     group = parser.add_argument_group("speed")
     group.add_argument("--jobs", metavar="N", type=int, help="blobs at once")
+    network(group)
+    group.add_argument(
+        "--ranges", metavar="N", type=int, help="connections for one large blob, where a registry throttles each"
+    )
     group.add_argument(
         "--max-scratch", metavar="SIZE", help="at most so many bytes of scratch for an archive from a pipe"
     )
+
+
+def network(group: Any) -> None:
+    """Add how registries are asked."""
+    group.add_argument("--limit-rate", metavar="SIZE", help="at most so many bytes a second from and to registries")
+    group.add_argument(
+        "--retries", metavar="N", type=int, help="attempts after the first, when a registry fails (else 4)"
+    )
+    group.add_argument("--timeout", metavar="TIME", help="give up on a registry that is silent for so long (else 60s)")
 
 
 def limits_of(args: Namespace) -> Limits:
     """The library's value."""
     from tranship.engine.run import Limits
 
-    if args.jobs is not None and args.jobs < 1:
-        raise InvalidArgument(f"--jobs is a number from 1, found {args.jobs}")
-    return Limits(jobs=args.jobs, max_scratch=None if args.max_scratch is None else bytes_of(args.max_scratch))
+    said: dict[str, Any] = {}
+    for name, least in (("jobs", 1), ("ranges", 1), ("retries", 0)):
+        number = getattr(args, name, None)
+        if number is not None:
+            if number < least:
+                raise InvalidArgument(f"--{name} is a number from {least}, found {number}")
+            said[name] = number
+    for option, name in (("max_scratch", "max_scratch"), ("limit_rate", "rate")):
+        size = getattr(args, option, None)
+        if size is not None:
+            said[name] = bytes_of(size)
+    if said.get("rate") == 0:
+        raise InvalidArgument("--limit-rate 0 would move nothing")
+    if getattr(args, "timeout", None) is not None:
+        said["timeout"] = duration_of(args.timeout).total_seconds()
+        if not said["timeout"]:
+            raise InvalidArgument("--timeout 0s would give up at once")
+    return Limits(**said)
 
 
 # --------------------------------------------------------------------------------------------------------- kinds of words

@@ -51,9 +51,9 @@ def _camel(name: str) -> str:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print a result a line, escaped."""
-    for line in lines:
-        print(safe(line))
+    """Print a result a line, escaped; all at once, for readers who go when they have seen enough."""
+    text = "".join(f"{safe(line)}\n" for line in lines)
+    print(text, end="")
 
 
 def print_removed(args: Namespace, words: Iterable[str]) -> None:

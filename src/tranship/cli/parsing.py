@@ -27,6 +27,11 @@ class Parser(argparse.ArgumentParser):
         return self._subparsers is not None
 
     @property
+    def options(self) -> list[argparse.Action]:
+        """The options, those that help does not show too."""
+        return self._get_optional_actions()
+
+    @property
     def argument_words(self) -> list[str]:
         """The arguments as the usage shows them: `SRC…`, `DST`, `[NAME…]`."""
         shapes = {"+": "{}…", "*": "[{}…]", "?": "[{}]"}
@@ -85,7 +90,14 @@ def parse(command: Command, words: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(command)
     if parser.is_family:
         return parser.parse_args(words)
-    return parser.parse_intermixed_args(words)
+    return parser.parse_intermixed_args(_without_values(parser, words))
+
+
+def _without_values(parser: Parser, words: Sequence[str]) -> list[str]:
+    """Let an option whose value may be left out (`--referrers[=TYPE]`) not take the next argument for it."""
+    optional = {word for action in parser.options if action.nargs == "?" for word in action.option_strings}
+    end = words.index("--") if "--" in words else len(words)
+    return [f"{word}=" if word in optional else word for word in words[:end]] + list(words[end:])
 
 
 def _description(command: Command, module: Any) -> str:

@@ -2,7 +2,8 @@
 
 JSON is one event a line. Its fields are those of `tranship.engine.progress.Progress`, with `v` (the version of this schema),
 `time` (seconds since 1970), and the descriptor's `digest`, `mediaType` and `size`; absent fields are left out. What a command
-says besides is a notice among them; only its error at the end is in plain words. NO_COLOR takes the colours off the bars.
+says besides is a notice among them, and what went wrong has the stage "error", with gRPC's word for it as `code`, and
+`exitCode`. NO_COLOR takes the colours off the bars.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tranship.engine.progress import Outcome, Progress, Reporter, Stage
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
+
+    from tranship.cli.failures import Failure
 
 SCHEMA = 1  # of JSON events
 INTERVAL = 5.0  # seconds between two lines where there is no terminal
@@ -71,6 +74,17 @@ def _json(event: Progress) -> dict[str, Any]:
     if event.reason is not None:
         value["reason"] = event.reason
     return value
+
+
+def print_error(what: Failure) -> None:
+    """Print what went wrong as an event."""
+    value: dict[str, Any] = {"v": SCHEMA, "time": round(time.time(), 3), "stage": "error", "event": what.message}
+    value |= {"code": what.code, "exitCode": what.exit_code}
+    if what.hint:
+        value["hint"] = what.hint
+    if what.notes:
+        value["notes"] = what.notes
+    print(json.dumps(value, ensure_ascii=True), file=sys.stderr, flush=True)
 
 
 class Totals:

@@ -1,7 +1,7 @@
 """Say whether images are complete: whether every object that their manifests name is there.
 
 An index of which some platforms are there whole is partial, which is no fault. Exits with 3 when an image has no platform that
-is whole. To hash the bytes too, see `tranship verify`.
+is whole. A registry (docker://REF) is asked for each object. To hash the bytes too, see `tranship verify`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 EXAMPLES = """
   tranship check
   tranship check app:1 app.tar
+  tranship check docker://registry.example/team/app:1
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
     parser.add_argument("end", metavar="END", nargs="*", help="names of the store, or ends; none: the whole store")
+    options.registry(parser)
     options.common(parser)
 
 
@@ -34,7 +36,7 @@ def run(args: Namespace) -> int:
     for text in args.end or [None]:
         with images.opened(args, text) as source:
             for root in source.roots():
-                top = images.graph(source, root)
+                top = images.graph(source, root, look=True)
                 objects = list(top.walk())
                 found.append(
                     {

@@ -13,13 +13,15 @@ EXAMPLES = """
   tranship digest app:1
   tranship digest oci:layout:1.0
   tranship digest --platform linux/arm64 oci:layout:1.0
+  tranship digest docker://registry.example/team/app:1          one HEAD, which counts against no limit of pulls
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
-    parser.add_argument("end", metavar="END", nargs="+", help="names of the store, or ends (oci:DIR:REF, FILE.tar, …)")
+    parser.add_argument("end", metavar="END", nargs="+", help="names of the store, or ends (docker://REF, …)")
     parser.add_argument("--platform", metavar="P", action="append", default=[], help="of an index, this manifest's")
+    options.registry(parser)
     options.common(parser)
 
 
@@ -31,9 +33,7 @@ def run(args: Namespace) -> None:
             for root in source.roots():
                 descriptor = root.descriptor
                 if args.platform:
-                    wanted = options.platforms_of(args)
-                    top = images.graph(source, root)
-                    descriptor = images.only_manifest(source, top, wanted, root.name or descriptor.digest).descriptor
+                    descriptor = images.only_manifest(source, root, options.platforms_of(args)).descriptor
                 found.append({"name": root.name, **descriptor.plain.to_json()})
     if args.json:
         output.print_json({"images": found})

@@ -22,13 +22,16 @@ EXAMPLES = """
   tranship export app:1 > app.tar
   tranship export --platform linux/amd64 app:1 -o app.tar.gz
   tranship export '*/app:*' -o all.tar.zst                     every image that the pattern picks
+  tranship export docker://registry.example/team/app:1 -o remote.tar      with nothing stored in between
   tranship export --format docker app:1 -o old.tar             for docker before 25
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
-    parser.add_argument("name", metavar="NAME", nargs="*", help="images of the store, or other ends (oci:DIR, …)")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="*", help="images of the store, or other ends (docker://REF, oci:DIR, …)"
+    )
     parser.add_argument("-o", "--output", metavar="FILE", default="-", help="the archive; - is stdout, as without it")
     parser.add_argument(
         "--format",
@@ -59,7 +62,7 @@ def sources(args: Namespace, names: list[str]) -> list[Readable]:
 
     store = ends.store(args, "src")
     plain = [name for name in names if ends.split(name)[0] is None]
-    others = [ends.source(args, name) for name in names if ends.split(name)[0] is not None]
+    others = [ends.source(args, name, default="store") for name in names if ends.split(name)[0] is not None]
     if not plain and names:
         return others
     root = None if store.root is None else str(store.root)

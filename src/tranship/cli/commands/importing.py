@@ -21,6 +21,7 @@ EXAMPLES = """
   tranship import - < app.tar
   tranship import --as app:imported app.tar
   tranship import --platform linux/amd64 app.tar
+  tranship import --index-name example.com/all:1 app.tar
   tranship import --base-name example.com/app --overwrite app.tar     names as `ctr images import` makes them
 """
 
@@ -35,6 +36,9 @@ def arguments(parser: ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="with --base-name, take full names of others too")
     group.add_argument("--digests", action="store_true", help="also call each image BASE@DIGEST")
     group.add_argument("--skip-digest-for-named", action="store_true", help="… unless it has another name")
+    group.add_argument(
+        "--index-name", metavar="NAME", help="keep the archive's own index, too, as an image of this name"
+    )
     options.ends(parser)
     options.selection(parser)
     options.transfers(parser)
@@ -46,18 +50,25 @@ def run(args: Namespace) -> None:
     from dataclasses import replace
 
     from tranship.cli.names import completed
+    from tranship.endpoints.archive import Archive
 
     files = [*args.file, *filter(None, [args.input])] or ["-"]
-    store = replace(
-        ends.store(args, "dest"), names=tuple(completed(args, n) for n in args.name), naming=naming_of(args)
-    )
-    sources = [ends.source(args, file if ends.split(file)[0] else f"archive:{file}") for file in files]
+    index = completed(args, args.index_name) if args.index_name else None
+    names = tuple(completed(args, name) for name in args.name)
+    store = replace(ends.store(args, "dest"), names=names, naming=naming_of(args, index))
+    sources = [
+        ends.source(args, file if ends.split(file)[0] else f"archive:{file}", default="archive") for file in files
+    ]
+    if index is not None:
+        if len(sources) != 1 or not isinstance(sources[0], Archive):
+            raise InvalidArgument("--index-name names the index of one archive")
+        sources = [replace(sources[0], index_names=(index,))]
     moving.move(args, sources, store, options.selection_of(args))
 
 
-def naming_of(args: Namespace) -> Naming | None:
+def naming_of(args: Namespace, index_name: str | None) -> Naming | None:
     """The rule that the options describe; None when none was given."""
-    if not (args.base_name or args.overwrite or args.digests or args.skip_digest_for_named):
+    if not (args.base_name or args.overwrite or args.digests or args.skip_digest_for_named or index_name):
         return None
     if args.name:
         raise InvalidArgument("--as gives the name, so there is no rule to give")
@@ -71,4 +82,5 @@ def naming_of(args: Namespace) -> Naming | None:
         overwrite=args.overwrite,
         add_digest=args.digests,
         skip_named_digest=args.skip_digest_for_named,
+        index_name=index_name,
     )

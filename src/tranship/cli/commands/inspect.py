@@ -1,4 +1,8 @@
-"""Show an image as JSON: its manifests, their platforms, configs and layers; or its graph, or its bytes as they are."""
+"""Show an image as JSON: its manifests, their platforms, configs and layers; or its graph, or its bytes as they are.
+
+Of an image at a registry (docker://REF), each manifest that is shown is fetched, which counts as a pull with some registries:
+--platform fetches one, --raw the index alone. Layers are not asked for: `tranship check` does that.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +25,28 @@ EXAMPLES = """
   tranship inspect --raw oci:layout:1.0
   tranship inspect --raw --platform linux/arm64 oci:layout:1.0
   tranship inspect --config app:1
+  tranship inspect --platform linux/amd64 docker://registry.example/team/app:1
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
-    parser.add_argument("end", metavar="END", nargs="+", help="names of the store, or ends (oci:DIR:REF, FILE.tar, …)")
+    parser.add_argument("end", metavar="END", nargs="+", help="names of the store, or ends (docker://REF, …)")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--tree", action="store_true", help="draw index, manifests, configs and layers")
     group.add_argument("--raw", action="store_true", help="print the index or manifest, byte by byte")
     group.add_argument("--config", action="store_true", help="print the config, byte by byte")
-    parser.add_argument("--platform", metavar="P", action="append", default=[], help="of an index, this manifest")
+    parser.add_argument("--platform", metavar="P", action="append", default=[], help="of an index, this manifest alone")
+    options.registry(parser)
     options.common(parser)
 
 
 def run(args: Namespace) -> None:
     """Inspect."""
+    from tranship.model.platform import any_of
+
     found: list[Any] = []
+    wanted = options.platforms_of(args)
     for text in args.end:
         with images.opened(args, text) as source:
             roots = source.roots()
@@ -45,7 +54,7 @@ def run(args: Namespace) -> None:
                 output.print_bytes([_bytes(args, source, _only(roots, text, args.end))])
                 continue
             for root in roots:
-                top = images.graph(source, root)
+                top = images.graph(source, root, only=any_of(*wanted) if wanted else None)
                 if args.tree:
                     print(output.safe(root.name or "-"))
                     print("\n".join(_tree(top)))
@@ -66,16 +75,14 @@ def _only(roots: Any, text: str, ends: list[str]) -> Root:
 
 
 def _bytes(args: Namespace, source: Source, root: Root) -> bytes:
-    top = images.graph(source, root)
-    name = root.name or root.descriptor.digest
     if args.raw and not args.platform:
         return images.read_document(source, root.descriptor)
-    manifest = images.only_manifest(source, top, options.platforms_of(args), name)
+    manifest = images.only_manifest(source, root, options.platforms_of(args))
     if args.raw:
         return images.read_document(source, manifest.descriptor)
     config = images.read_config(source, manifest)
     if config is None:
-        raise NotFound(f"the config of {printable(name)} is not there", side="source")
+        raise NotFound(f"the config of {printable(root.name or root.descriptor.digest)} is not there", side="source")
     return config
 
 

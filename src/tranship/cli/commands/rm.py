@@ -30,7 +30,10 @@ def run(args: Namespace) -> None:
     for name in args.name:
         scheme, _ = ends.split(name)
         if scheme not in (None, "store"):
-            raise Unsupported(f"images of {printable(name)} cannot be removed: only those of the store can")
+            raise Unsupported(
+                f"images of {printable(name)} cannot be removed: only those of the store can",
+                hint="`tranship delete` deletes at a registry" if scheme == "docker" else None,
+            )
     wanted = [ends.split(name)[1] for name in args.name]
     found = names.taken(args, wanted, args.root, options.namespace_of(args))
     result: dict[str, Any] = {"removed": list(found)}

@@ -1,7 +1,7 @@
 """Hash again what the store holds, or any other end, and say what is not what its digest says.
 
 A corrupt blob of the store goes into quarantine and is forgotten, so that it can be fetched again. Exits with 7 when a blob is
-corrupt, with 3 when one is not there.
+corrupt, with 3 when one is not there. --limit-rate holds for the store, too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   tranship verify
   tranship verify app.tar oci:layout
+  tranship verify docker://registry.example/team/app:1          everything that it names is fetched, and hashed
 """
 
 
@@ -28,7 +29,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "end", metavar="END", nargs="*", help="names of the store, or ends; none: every blob of the store"
     )
-    parser.add_argument("--limit-rate", metavar="SIZE", help="of the store: at most so many bytes a second")
+    options.registry(parser)
     options.common(parser)
 
 
@@ -77,8 +78,12 @@ def _ends(args: Namespace) -> dict[str, Any]:
                     if not node.present:
                         result["missing"].append(node.descriptor.digest)
                         continue
-                    if not _is_right(source, node.descriptor, advance):
-                        result["corrupt"].append(node.descriptor.digest)
+                    try:
+                        if not _is_right(source, node.descriptor, advance):
+                            result["corrupt"].append(node.descriptor.digest)
+                    except NotFound:  # as a registry shows only when it is asked
+                        result["missing"].append(node.descriptor.digest)
+                        continue
                     result["checked"] += 1
                     result["bytes"] += node.descriptor.size
     return result
