@@ -200,6 +200,20 @@ def test_what_stands_in_the_place_of_a_blob_is_replaced_by_the_blob(kind: str, g
     assert not (tmp_path / "layout" / name).is_symlink()
 
 
+@pytest.mark.parametrize("kind", ["file", "fifo", "symlink to nothing", "below a file"])
+def test_what_cannot_become_a_layout_is_said_so(kind: str, good: Layout, tmp_path: Path) -> None:
+    path = tmp_path / "target"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "symlink to nothing":
+        path.symlink_to("nothing")
+    else:
+        path.write_bytes(b"mine")
+    with pytest.raises((errors.InvalidArgument, errors.NotFound, NotADirectoryError)) as caught:
+        transfer(good, Layout(path / "below" if kind == "below a file" else path))
+    assert getattr(caught.value, "side", "destination") == "destination"
+
+
 def test_a_directory_in_the_place_of_a_blob_is_an_error(good: Layout, tmp_path: Path) -> None:
     name = next(name for name in sound(2, "localhost/good:1").files if name.startswith("blobs/"))
     (tmp_path / "layout" / name).mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import threading
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.hostile import CONFIG, LAYER, Bundle, check_store, presented
+from support.hostile_images import REFUSED, bundle_of
 from tranship import Archive, Layout, Limits, Progress, Reporter, Selection, Stage, Store, transfer
 from tranship.endpoints import store as store_endpoint
 from tranship.errors import (
@@ -20,6 +22,7 @@ from tranship.errors import (
     MissingContent,
     NoSpace,
     NotFound,
+    TranshipError,
     blamed_on,
     printable,
 )
@@ -123,6 +126,24 @@ def test_a_document_that_lies_about_what_is_here_already_is_found_out(tmp_path: 
         transfer(end, store)
     assert caught.value.side == "source"
     assert check_store(store) == 1
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system does not list open descriptors")
+@pytest.mark.parametrize(
+    "case", ["layer_has_other_bytes", "manifest_with_nan", "layer_is_absent", "two_images_of_one_name"]
+)
+@pytest.mark.parametrize("form", ["file", "pipe", "gzip", "layout"])
+def test_no_descriptor_stays_open_after_a_failure(case: str, form: str, tmp_path: Path) -> None:
+    row, store = REFUSED[case], Store(root=tmp_path / "store", durability="process")
+    for attempt in range(3):
+        (tmp_path / f"{attempt}").mkdir()
+        with presented(bundle_of(row.make), form, tmp_path / f"{attempt}") as end:
+            for target in (store, Layout(tmp_path / "layout"), Archive(tmp_path / "a.tar")):
+                with contextlib.suppress(TranshipError):
+                    transfer(end, target)
+        if attempt == 0:
+            before = len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 # ------------------------------------------------------------------------------------------------------------- threads

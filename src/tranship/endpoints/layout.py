@@ -154,7 +154,8 @@ class LayoutDestination:
     def prepare(self, plan: Plan) -> None:
         """Make the directory, when the names fit."""
         self.rehearse(plan)
-        os.makedirs(self._path, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # whatever it is: opening it will tell
+            os.makedirs(self._path)
         folder = self._open_folder()
         with about(str(self._value)):
             blobs = self._opened.enter_context(_made("blobs", folder))

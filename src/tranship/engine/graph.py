@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from tranship.errors import DigestMismatch, InvalidArgument, NotFound, blamed_on, printable
 from tranship.model import mediatypes
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from tranship.engine.run import Run
     from tranship.engine.selection import Selection
     from tranship.model.digest import Digest
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 MAX_DESCRIPTORS = 10_000  # below one root, on average; the largest images have some hundreds
 MAX_READ = 64 * 1024 * 1024  # bytes of all documents of a transfer; what is kept of them takes five times the memory
@@ -57,7 +54,7 @@ class Graph:
         for _ in range(MAX_DEPTH + 1):
             wanted = list({d.digest: d for d in level if d.digest not in self.documents}.values())
             self._left = check_total(wanted, self._left)
-            found = _map(self._load, wanted, getattr(self._source, "readers", 1))
+            found = self._load_all(wanted)
             self.documents.update(zip((d.digest for d in wanted), found, strict=True))
             self._seen += sum(len(document.children) for document in found if document is not None)
             if self._seen > self._most:
@@ -75,14 +72,25 @@ class Graph:
                 return
         raise InvalidArgument(f"indexes are nested more than {MAX_DEPTH} deep")
 
+    def _load_all(self, wanted: Sequence[Descriptor]) -> list[Document | None]:
+        workers = min(getattr(self._source, "readers", 1), len(wanted))
+        if workers <= 1:
+            return [self._load(descriptor) for descriptor in wanted]
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                return list(pool.map(self._load, wanted))
+            except BaseException:  # Ctrl-C too: those that run need not go on
+                self._run.give_up()
+                raise
+
     def _load(self, descriptor: Descriptor) -> Document | None:
         self._run.check()
-        held = self._held(descriptor) if self._held is not None else None
-        if held is not None:
-            with blamed_on("destination"):
-                document = parse(held, descriptor)
-            raw = held
-        else:
+        with blamed_on("destination"):
+            raw = self._held(descriptor) if self._held is not None else None
+            document = parse(raw, descriptor) if raw is not None else None
+        if raw is None or document is None:
             try:
                 raw = read_all(self._source, descriptor)
             except NotFound:
@@ -176,12 +184,3 @@ def _check_root(root: Root) -> None:
         raise retired(called(root))
     if not root.descriptor.is_document:
         raise InvalidArgument(f"{called(root)} is a {printable(repr(media_type))}, neither a manifest nor an index")
-
-
-def _map(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
-    if workers <= 1 or len(items) <= 1:
-        return [function(item) for item in items]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(min(workers, len(items))) as pool:
-        return list(pool.map(function, items))
