@@ -60,14 +60,15 @@ progress and remarks on stderr; [exit codes](errors.md) tell the cause of a fail
 def commands() -> str:
     """The command line from its argparse trees, in a layout of our own: argparse's changes with Python's version."""
     parsers = {command.name: parser_of(command) for command in catalogue.every().values()}
-    lists = [options_of(one) for parser in parsers.values() for one in (parser, *words_of(parser))]
+    every = [one for parser in parsers.values() for one in (parser, *words_of(parser))]
+    lists = [options_of(one) for one in every]
     count = Counter(key(group, option) for one in lists for group, options in one.items() for option in options)
     shared = {one for one, number in count.items() if number >= SHARED}
 
     page = [NOTE, COMMANDS]
     for title, group in catalogue.GROUPS.items():
         page += [f"**{title}**\n", *(f"- [`{c.name}`](#{c.name}): {escaped(c.summary)}" for c in group), ""]
-    page += ["## Options that many commands share\n", *shared_options(lists, shared)]
+    page += ["## Options that many commands share\n", *shared_options(lists, shared, remarks(every))]
     for command in catalogue.every().values():
         page += command_section(command, parsers[command.name], shared)
     return "\n".join(page).rstrip() + "\n"
@@ -112,7 +113,9 @@ def arguments_and_options(parser: argparse.ArgumentParser, shared: set[str]) -> 
         yield f"Shared options: {'; '.join(named)}.\n"
 
 
-def shared_options(lists: Sequence[dict[str, list[argparse.Action]]], shared: set[str]) -> Iterator[str]:
+def shared_options(
+    lists: Sequence[dict[str, list[argparse.Action]]], shared: set[str], remarked: dict[str, str]
+) -> Iterator[str]:
     """Each shared option once, by group."""
     groups: dict[str, dict[str, argparse.Action]] = {}
     for one in lists:
@@ -121,18 +124,30 @@ def shared_options(lists: Sequence[dict[str, list[argparse.Action]]], shared: se
     for group, found in groups.items():
         if found:
             yield f'<a id="{anchor(group)}"></a>\n**{group.capitalize()}**\n'
+            if group in remarked:
+                yield f"{escaped(remarked[group])}.\n"
             yield from (f"- `{spelling(option)}`: {explanation(option)}" for option in found.values())
             yield ""
 
 
+def remarks(parsers: Sequence[argparse.ArgumentParser]) -> dict[str, str]:
+    """What is said of a group of options as a whole; where commands differ, the fullest."""
+    said = [(title(g), g.description or "") for parser in parsers for g in parser._action_groups]
+    return {group: text for group, text in sorted(said, key=lambda one: len(one[1])) if text}
+
+
+def title(group: argparse._ArgumentGroup) -> str:
+    """The options of one end and of both are one group here."""
+    return "ends" if group.title == "end" else group.title or ""
+
+
 def options_of(parser: argparse.ArgumentParser) -> dict[str, list[argparse.Action]]:
-    """The options that are shown, by group; those of one end and of both are one group here."""
+    """The options that are shown, by group."""
     found: dict[str, list[argparse.Action]] = {}
     for group in parser._action_groups:
         for action in group._group_actions:
             if action.option_strings and action.help != argparse.SUPPRESS and "--help" not in action.option_strings:
-                title = "ends" if group.title == "end" else group.title or ""
-                found.setdefault(title, []).append(action)
+                found.setdefault(title(group), []).append(action)
     return found
 
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _HIDDEN = re.compile(r"before(?: (python))?:")
 _SHELL = re.compile(r"[|<>;&`*?]|\$\(")  # what only a shell understands
+_FED = re.compile(
+    r'echo "([^"]*)" \| (.*)'
+)  # as good as a shell's, and the registries that pages name are known here alone
 _SETTING = re.compile(r"(?:export )?([A-Z_]+)=(\S*)")
 
 
@@ -95,20 +98,22 @@ class Reader:
 
     def __init__(self) -> None:
         self._module = types.ModuleType("__page__")
-        self._module.__dict__["__name__"] = "__page__"
+        self._environment = contextlib.ExitStack()
 
     def __enter__(self) -> Reader:
-        self._ended = contextlib.ExitStack()
-        self._ended.enter_context(mock.patch.dict(os.environ))
-        self._ended.enter_context(mock.patch.dict(sys.modules, {"__page__": self._module}))  # dataclasses look there
+        self._environment.enter_context(mock.patch.dict(os.environ))
+        self._environment.enter_context(
+            mock.patch.dict(sys.modules, {"__page__": self._module})
+        )  # dataclasses look there
+        _change(".")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.close()
-        for value in reversed(list(vars(self._module).values())):
+        self._environment.close()
+        for value in reversed([*vars(self._module).values()]):
             for end in ("stop", "cleanup"):  # a registry, a folder
-                if not isinstance(value, type):
-                    getattr(value, end, _nothing)()
+                if hasattr(value, end) and not isinstance(value, type):
+                    getattr(value, end)()
 
     def run(self, block: Block) -> None:
         printed = self._python(block) if block.language == "python" else self._lines(block)
@@ -137,18 +142,22 @@ class Reader:
             os.environ[setting[1]] = os.path.expandvars(setting[2])
             return "", 0
         if line.startswith("cd "):
-            os.chdir(line.removeprefix("cd "))
+            _change(line.removeprefix("cd "))
             return "", 0
-        words = shlex.split(os.path.expandvars(line), comments=True)
-        if words[0] == "tranship" and not _SHELL.search(_unquoted(line)):
-            with capturing() as out:
-                code = main(words[1:])
-            return out.getvalue(), code
-        return _shell(line)
+        fed = _FED.fullmatch(line)
+        command = fed[2] if fed else line
+        words = shlex.split(os.path.expandvars(command), comments=True)
+        if words[0] != "tranship" or _SHELL.search(_unquoted(command)):
+            return _shell(line)
+        said = f"{os.path.expandvars(fed[1])}\n" if fed else ""
+        with capturing() as out, mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(said.encode()))):
+            code = main(words[1:])
+        return out.getvalue(), code
 
 
-def _nothing() -> None:
-    """End what needs no end."""
+def _change(folder: str) -> None:
+    os.chdir(folder)
+    os.environ["PWD"] = os.getcwd()
 
 
 def _shell(line: str) -> tuple[str, int]:
