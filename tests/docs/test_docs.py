@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import re
 import shutil
 import sys
@@ -61,8 +62,10 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
 def terminal(furnished: Path, registry: RegistryServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which a page's examples are typed, with nothing of whoever runs the tests."""
     shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)
-    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SOURCE_DATE_EPOCH", "DOCKER_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
+    for name in os.environ:
+        ours = name.startswith(("TRANSHIP_", "XDG_", "DOCKER_", "REGISTRY_", "SSL_")) or name == "SOURCE_DATE_EPOCH"
+        if ours or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TRANSHIP_ROOT", str(tmp_path / "store"))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
