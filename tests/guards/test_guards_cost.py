@@ -145,6 +145,19 @@ def test_what_registries_are_asked(server: RegistryServer, tmp_path: Path) -> No
     assert requests(at(server, "app:1"), at(server, "other:1")) == {"manifest.head": 2}
 
 
+def test_each_byte_goes_over_the_network_once(server: RegistryServer, tmp_path: Path) -> None:
+    source, store = archive_of(tmp_path, 0, LARGE), Store(root=tmp_path / "store", durability="process")
+    transfer(source, at(server, "app:1"))
+    assert sum(LARGE) <= server.received() <= sum(LARGE) + 4096  # the config and the manifest
+    server.forget()
+    before = moved_by_kernel()
+    transfer(at(server, "app:1"), store)
+    after = moved_by_kernel()
+    assert sum(LARGE) <= server.sent() <= sum(LARGE) + 4096
+    if before is not None and after is not None:  # a socket's bytes are not among what is read
+        assert after[1] - before[1] <= sum(LARGE) + MIB
+
+
 def test_a_pull_opens_no_more_connections_than_it_has_threads(server: RegistryServer, tmp_path: Path) -> None:
     transfer(archive_of(tmp_path, 50), at(server, "app:1"))
     before = server.connections
