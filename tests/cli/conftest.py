@@ -88,8 +88,8 @@ def stock(server: RegistryServer, images: Callable[[str], Path], **options: obje
     put_sbom(server, Digest.of(subject), len(subject))
 
 
-def put_sbom(server: RegistryServer, subject: str, size: int) -> str:
-    """Let something refer to an index of the repository team/app."""
+def put_sbom(server: RegistryServer, subject: str, size: int, media_type: str = OCI_INDEX) -> str:
+    """Let something refer to a document of the repository team/app."""
     empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": server.put_blob("team/app", b"{}"), "size": 2}
     value = {
         "schemaVersion": 2,
@@ -97,6 +97,6 @@ def put_sbom(server: RegistryServer, subject: str, size: int) -> str:
         "artifactType": "application/vnd.example.sbom",
         "config": empty,
         "layers": [empty],
-        "subject": {"mediaType": OCI_INDEX, "digest": subject, "size": size},
+        "subject": {"mediaType": media_type, "digest": subject, "size": size},
     }
     return server.put_manifest("team/app", json.dumps(value).encode(), OCI_MANIFEST)

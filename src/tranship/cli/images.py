@@ -13,8 +13,9 @@ from tranship.engine.run import Run
 from tranship.engine.settling import MAX_CONFIG
 from tranship.errors import InvalidArgument, NotFound, TranshipError, printable
 from tranship.model import strict_json
+from tranship.model.descriptor import Root
 from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, Manifest, parse
-from tranship.model.platform import Platform, any_of, default
+from tranship.model.platform import Platform, default
 from tranship.model.platform import only as best_for
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tranship.engine.protocols import Readable, Source
-    from tranship.model.descriptor import Descriptor, Root
+    from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
     from tranship.model.platform import Matcher
 
@@ -180,28 +181,24 @@ def only_manifest(source: Source, root: Root, wanted: Sequence[Platform]) -> Nod
     Of an index that tells its platforms no other manifest is read.
     """
     matcher = best_for(*wanted) if wanted else default()
-    top = graph(source, root, only=matcher)
-    if not wanted and not top.manifests:
-        top = graph(source, root)  # perhaps there is but one
-    manifests = top.manifests
+    document = parse(read_document(source, root.descriptor), root.descriptor)
+    if isinstance(document, Index):
+        told = [child for child in document.manifests if child.platform is not None]
+        for child in matcher.best_first(told, lambda child: child.platform):
+            node = graph(source, Root(child))
+            if isinstance(node.document, Manifest):
+                return node
+    manifests = graph(source, root).manifests
     named = [(node, platform_of(source, node)) for node in manifests]
     images = [(node, platform) for node, platform in named if str(platform) != "unknown/unknown"] or named
     if not wanted and len(images) == 1:
         return images[0][0]
     best = matcher.best_first([pair for pair in images if pair[1] is not None], lambda pair: pair[1])
     if not best:
-        offered = ", ".join(_platforms(source, root)) or "none"
+        offered = ", ".join(printable(str(platform)) for _, platform in images) or "none"
         name = printable(root.name or root.descriptor.digest)
         raise NotFound(f"{name} has no manifest for {matcher}; there is {offered}", hint="say --platform")
     return best[0][0]
-
-
-def _platforms(source: Source, root: Root) -> list[str]:
-    """What an index says of its platforms, or a manifest's config."""
-    top = graph(source, root, only=any_of())
-    document = top.document
-    told = [d.platform for d in document.manifests] if isinstance(document, Index) else [platform_of(source, top)]
-    return [printable(str(platform)) for platform in told if platform is not None]
 
 
 def is_index(node: Node) -> bool:
