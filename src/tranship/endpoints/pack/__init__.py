@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tranship.endpoints.files import FileBlob, whole_file
-from tranship.engine.transfer import MemoryBlob
+from tranship.engine.memory import MemoryBlob
 from tranship.errors import InvalidArgument, NotFound, printable
 from tranship.model import mediatypes, platform, strict_json
 from tranship.model.descriptor import Descriptor, Root
