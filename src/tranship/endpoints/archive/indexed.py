@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tranship.engine.transfer import MemoryBlob
+from tranship.engine.memory import MemoryBlob
 from tranship.model.descriptor import Descriptor, Root
 from tranship.model.digest import Digest
 from tranship.model.mediatypes import OCI_INDEX
