@@ -82,18 +82,21 @@ class ByteWriter:
         self._sender.feed(chunk)
         self._drain()
 
+    def flush(self) -> None:
+        """Send what does not fill a message, too."""
+        self._sender.flush()
+        self._drain()
+
     def finish(self, *, pad: bool = False) -> bool:
         """Send the rest, wait until the peer must have handed on as much as its updates can prove, and close the stream.
 
         pad  zeros may follow the end, as after a tar's trailer: then a message of them proves that all before it was not only
              taken but put where it belongs. Was it? A peer of other rules, or one that has closed its side, proves nothing.
         """
-        self._sender.flush()
-        self._drain()
+        self.flush()
         if pad:
             self._sender.feed(bytes(-(-self._sender.answerable // _BLOCK) * _BLOCK))
-            self._sender.flush()
-            self._drain()
+            self.flush()
         while self._sender.awaiting and self._take():
             pass
         self._stream.close()

@@ -76,10 +76,20 @@ class TransferService:
                 case WireImageStore(), WireImageStore():
                     self._tag(source, destination, ends, call)
                 case WireImportStream(), WireExportStream():
-                    pump(ends.reader(source), ends.writer(destination, pad=False).write)
+                    self._echo(source, destination, ends)
                 case _:
                     self._move(source, destination, ends, call, progress)
         return Empty()
+
+    def _echo(self, source: WireImportStream, destination: WireExportStream, ends: Ends) -> None:
+        """Send the bytes back as they come. Nobody looks at them: clients try their streams by this."""
+        reader, writer = ends.reader(source), ends.writer(destination, pad=False)
+
+        def write(chunk: memoryview) -> None:
+            writer.write(chunk)
+            writer.flush()
+
+        pump(reader, write)
 
     def _tag(self, source: WireImageStore, destination: WireImageStore, ends: Ends, call: Call) -> None:
         """Give an image further names. Its content is not looked at, and names that exist are moved, as by containerd."""
