@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tranship.model.secret import Secret
 
-_MAX_PASSWORD = 64 * 1024  # characters; tokens of some registries have thousands
+_MAX_PASSWORD = 64 * 1024  # bytes; tokens of some registries have thousands
 
 
 def take_stdin(args: Namespace, what: str) -> None:
@@ -34,7 +34,7 @@ def password(args: Namespace, of: str, *, from_stdin: bool) -> Secret:
         return known[of]
     if from_stdin and not _is_terminal(sys.stdin):
         take_stdin(args, f"the password of {of}")
-        said = _one_line(sys.stdin.read(_MAX_PASSWORD + 1))
+        said = _one_line(sys.stdin.buffer.read(_MAX_PASSWORD + 1))
     elif _is_terminal(sys.stdin):
         import getpass
 
@@ -69,11 +69,14 @@ def confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _one_line(text: str) -> str:
-    line = text.removesuffix("\n").removesuffix("\r")
-    if len(text) > _MAX_PASSWORD or "\n" in line or "\0" in line:
-        raise InvalidArgument("a password is one line")
-    return line
+def _one_line(data: bytes) -> str:
+    line = data.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        if len(data) <= _MAX_PASSWORD and b"\n" not in line and b"\0" not in line:
+            return line.decode()
+    except UnicodeDecodeError:
+        pass
+    raise InvalidArgument("a password is one line of text")
 
 
 def _is_terminal(stream: object) -> bool:

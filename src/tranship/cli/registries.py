@@ -106,6 +106,16 @@ def host_of(text: str) -> str:
     return Reference.parse(f"{named}/x").domain.removesuffix(":443" if named != host else "")
 
 
+def host_and_path(text: str) -> tuple[str, str]:
+    """`HOST[/PATH]`: what a password is for. InvalidArgument for anything else."""
+    host, slash, path = text.removeprefix("docker://").removeprefix("https://").rstrip("/").partition("/")
+    host = host_of(host)
+    if slash:
+        found = Reference.parse(f"{host}/{path}", None)
+        return host, path[: len(path) - len(found.object) - 1] if found.object else path
+    return host, ""
+
+
 def file_to_keep_in(args: Namespace) -> str:
     """The credential file that `login` writes and `logout` clears: docker's, unless another one is named."""
     from tranship.http.credentials import docker_path

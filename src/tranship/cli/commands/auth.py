@@ -36,9 +36,8 @@ def _explained(parser: ArgumentParser) -> None:
 def _explain(args: Namespace) -> None:
     from tranship.http.credentials import standard
 
-    host, _, path = args.registry.removeprefix("docker://").removeprefix("https://").rstrip("/").partition("/")
-    host = registries.host_of(host)
-    said = standard(os.environ, file=args.authfile).explain(host, path.partition("@")[0].partition(":")[0])
+    host, path = registries.host_and_path(args.registry)
+    said = standard(os.environ, file=args.authfile).explain(host, path)
     if args.json:
         output.print_json({"registry": host, "repository": path, "sources": output.document(said)})
     else:

@@ -47,6 +47,6 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Copy."""
-    destination = ends.destination(args, args.destination)
     sources = [ends.source(args, text, default="docker") for text in args.source]
+    destination = ends.destination(args, args.destination)
     moving.move(args, sources, destination, options.selection_of(args))

@@ -39,8 +39,8 @@ def run(args: Namespace) -> None:
     from tranship.http.credentials import standard
     from tranship.model.secret import Credential
 
-    host, slash, path = args.registry.removeprefix("docker://").removeprefix("https://").rstrip("/").partition("/")
-    host = registries.host_of(host)
+    host, path = registries.host_and_path(args.registry)
+    key = f"{host}/{path}".rstrip("/")
     if args.creds:
         raise InvalidArgument("--creds is for one command", hint="say --username, and --password-stdin or type it")
     user = args.username or asking.user_name(host)
@@ -48,7 +48,7 @@ def run(args: Namespace) -> None:
     credential = Credential(username=user, password=password, source="what you say")
     place = registries.file_to_keep_in(args)
     asked = _check(args, host, credential)
-    kept = login.login(place, f"{host}{slash}{path}", credential, os.environ)
+    kept = login.login(place, key, credential, os.environ)
     if kept == place:
         output.say(
             args, f"the password stands unencrypted in {printable(kept)}; a credential helper would keep it better"
@@ -60,9 +60,9 @@ def run(args: Namespace) -> None:
     if first not in (kept, place):
         output.say(args, f"{printable(first)} comes before it, and will be used for {host}")
     if args.json:
-        output.print_json({"registry": f"{host}{slash}{path}", "username": user, "kept": kept, "checked": asked})
+        output.print_json({"registry": key, "username": user, "kept": kept, "checked": asked})
     else:
-        output.print_lines([f"logged in to {host}{slash}{path} as {user}"])
+        output.print_lines([f"logged in to {key} as {user}"])
 
 
 def _check(args: Namespace, host: str, credential: Credential) -> bool:

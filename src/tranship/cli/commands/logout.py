@@ -28,16 +28,16 @@ def run(args: Namespace) -> None:
     from tranship.http import login
     from tranship.http.credentials import standard
 
-    host, slash, path = args.registry.removeprefix("docker://").removeprefix("https://").rstrip("/").partition("/")
-    host = registries.host_of(host)
+    host, path = registries.host_and_path(args.registry)
+    key = f"{host}/{path}".rstrip("/")
     place = registries.file_to_keep_in(args)
-    had = login.logout(place, f"{host}{slash}{path}", os.environ)
+    had = login.logout(place, key, os.environ)
     left = [one for one in standard(os.environ, file=args.authfile).explain(host, path) if one.state == "answers"]
     for one in left:
         output.say(args, f"{printable(one.source)} has a password for {host} still")
     if not had:
-        raise NotFound(f"there is no password for {host}{slash}{path} in {printable(place)}")
+        raise NotFound(f"there is no password for {key} in {printable(place)}")
     if args.json:
-        output.print_json({"registry": f"{host}{slash}{path}", "forgotten": place})
+        output.print_json({"registry": key, "forgotten": place})
     else:
-        output.print_lines([f"logged out of {host}{slash}{path}"])
+        output.print_lines([f"logged out of {key}"])
