@@ -16,8 +16,8 @@ from tranship.endpoints.archive.contents import Contents, read
 from tranship.endpoints.archive.docker_gzip import Packing
 from tranship.endpoints.archive.reading import ArchiveSource
 from tranship.endpoints.files import FileBlob, SpanReader, about
-from tranship.engine.progress import Progress, Stage
 from tranship.engine.memory import MemoryBlob
+from tranship.engine.progress import Progress, Stage
 from tranship.errors import InvalidArgument, NotFound, printable
 from tranship.formats import compression, docker_archive, docker_legacy, layout
 from tranship.model import mediatypes
