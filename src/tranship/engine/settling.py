@@ -162,20 +162,21 @@ class Settler:
             return self._single(root, node.selected[0]), None
         if node.whole:
             return root, None
+        chosen, all_there_are = _platforms(node.selected), _platforms(document.manifests)
         if wish == "rewrite":
             rewritten = self._rewritten(root, node, document)
             self._run.notice(
-                f"{called(root)}: a new index of {count} of {node.children} platforms has digest {rewritten.descriptor.digest}"
+                f"{called(root)}: a new index of {chosen} of {all_there_are} platforms has digest {rewritten.descriptor.digest}"
             )
             return rewritten, None
         if needs_closure and wish != "keep":
             raise PolicyRefused(
-                f"{count} of {node.children} platforms of {called(root)} take part, and a registry refuses an index "
-                f"with absent children",
+                f"{chosen} of {all_there_are} platforms of {called(root)} take part, and a registry refuses an index with "
+                f"absent children",
                 hint="--index rewrite makes an index of those, --index single takes one, --all-platforms demands all",
                 side="destination",
             )
-        return root, Partial(root, count, node.children)
+        return root, Partial(root, chosen, all_there_are) if chosen < all_there_are else None
 
     def _single(self, root: Root, manifest: Descriptor) -> Root:
         kept = {**root.descriptor.annotations, **manifest.annotations}
@@ -194,3 +195,8 @@ class Settler:
             replace(index, descriptor=descriptor, manifests=node.selected), node.selected, fresh
         )
         return replace(root, descriptor=descriptor)
+
+
+def _platforms(manifests: Sequence[Descriptor]) -> int:
+    """How many of them a user would count: build attestations stand beside the images as platform unknown/unknown."""
+    return sum(str(d.platform) != "unknown/unknown" for d in manifests)
