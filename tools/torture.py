@@ -28,6 +28,8 @@ from torture.box import PARTS, Box, Impossible
 for module in pkgutil.iter_modules(torture.__path__, "torture."):
     importlib.import_module(module.name)
 
+SHOWN = 20  # breaks
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,7 +55,7 @@ def main() -> int:
                 line = f"{name}: not possible here: {reason}"
             else:
                 line = box.told(name)
-        print(line, *box.breaks, sep="\n", flush=True)
+        print(line, *box.breaks[:SHOWN], sep="\n", flush=True)
         if args.report:
             with args.report.open("a", encoding="utf-8") as report:
                 print(line, file=report)

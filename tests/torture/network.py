@@ -182,9 +182,13 @@ def _one_fault(box: Box, place: Path, images: Memory, case: tuple[str, str, dict
         else:
             box.count("succeeded")
         box.count("cases struck", any(fault in exchange.faults for exchange in registry.requests[before:]))
-        for other in list(registry._others.values()):  # where the fault may have sent the client
-            for exchange in other.requests:
-                assert "authorization" not in {name.lower() for name in exchange.headers}, "a password went elsewhere"
+        others = [exchange for other in list(registry._others.values()) for exchange in other.requests]
+        box.count("requests elsewhere", len(others))
+        for exchange in others:  # another port of loopback may be a registry's token service, and nothing else
+            shown = exchange.headers.get("Authorization") is not None
+            assert not shown or fault == "challenge", (
+                f"a password went elsewhere with {exchange.method} {exchange.target}"
+            )
         if way == "pull" and (place / "store/state.db").exists():
             with store.open() as opened:
                 report = opened.fsck(deep=True)
