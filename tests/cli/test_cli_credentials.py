@@ -205,6 +205,16 @@ def test_both_ends_may_be_one_registry(discreet, guarded):
     assert list(guarded.tags("b")) == ["1"]
 
 
+def test_who_is_shown_a_password_is_said_on_request(discreet, guarded):
+    words = ["pull", "--creds", ":".join(ALICE), app(guarded)]
+    assert "credentials for" not in discreet(*words).err
+    told = discreet(*words, "-v").err
+    if isinstance(guarded.auth, Token):
+        assert f"tranship: credentials for {guarded.host} go to http://{guarded.host}/token" in told
+    events = [json.loads(line) for line in discreet(*words, "-v", "--progress", "json").err.splitlines()]
+    assert any("does not speak TLS" in event["event"] for event in events if event["stage"] == "notice")
+
+
 @pytest.mark.parametrize("fault", ["unauthorized", "challenge", "token", "redirect", "error-body", "hang-up"])
 def test_no_password_is_printed_whatever_goes_wrong(discreet, guarded, fault):
     guarded.fault(fault, times=None)
@@ -419,7 +429,7 @@ def test_certificates_are_checked_unless_told_otherwise(discreet, authority, mon
         assert discreet.failing("push", "--retries", "0", "--ca-file", authority["stranger"], "app:1", place).code != 0
         discreet("push", "--insecure", "app:1", place)
         discreet("push", "--ca-file", authority["ca"], "models:1", place)
-        assert discreet.failing("push", "--ca-file", "absent.pem", "app:1", place).code == 2
+        assert discreet.failing("push", "--ca-file", "absent.pem", "app:1", place).code == 3
 
 
 def test_plain_http_is_spoken_when_told_to(discreet, monkeypatch):

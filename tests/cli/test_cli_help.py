@@ -133,6 +133,13 @@ def test_the_overview_needs_neither_parsers_nor_engine():
     assert not [name for name in found if name.startswith(("tranship.engine", "tranship.store", "tranship.model"))]
 
 
+def test_help_of_commands_that_ask_registries_needs_no_client():
+    for command in ("pull", "push", "login"):
+        found = imported(command, "--help")
+        assert not found & {"sqlite3", *HEAVY}
+        assert not [name for name in found if name.startswith(("tranship.http", "tranship.store"))]
+
+
 def test_listing_the_store_and_exporting_from_it_import_nothing_heavy(stocked):
     assert not imported("ls") & HEAVY
     assert not imported("export", "app:1", "-o", "x.tar") & HEAVY

@@ -274,7 +274,7 @@ def test_what_a_bare_source_was_taken_for_is_said(stocked, registry):
         (["oci:layout", "docker://HOST/prefix/"], "is called 1.0, which says no repository"),
         (["docker://HOST/prefix/", "x.tar"], "is a place for images"),
         (["docker://HOST/team/app:1", "oci:x", "--dest-plain-http"], "--dest-plain-http means nothing"),
-        (["oci:layout", "docker://HOST/x:1", "--key-file", "x"], "--cert-file"),
+        (["oci:layout", "docker://HOST/x:1", "--key-file", "app.tar"], "--cert-file"),
         (["oci:layout", "docker://HOST/x:1", "--header", "secret"], "a header is written"),
         (["oci:layout", "docker://HOST/x:1", "--header", "a b: secret"], "no header may hold"),
     ],

@@ -10,6 +10,7 @@
     asking      passwords, yes or no, and who may read standard input
     moving      one transfer, or the plan of one, with its progress and its results
     failures    what is told of an error
+    hearing     what is told of the library's log
     commands/   a module each: `arguments(parser)` and `run(args)`
 """
 

@@ -56,7 +56,10 @@ def _run(words: Sequence[str], interruption: Interruption) -> int:
     except SystemExit as exit_:  # argparse has printed its help
         return int(exit_.code or 0)
     args.interruption = interruption
-    return int(module_of(command).run(args) or 0)
+    from tranship.cli.hearing import log_told
+
+    with log_told(args):
+        return int(module_of(command).run(args) or 0)
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

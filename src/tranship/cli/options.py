@@ -134,7 +134,7 @@ def ends(parser: ArgumentParser, *, source: bool = True, destination: bool = Tru
     """Add the options of one or both ends, from the table, but for those to `omit`."""
     place = parser.add_argument_group("ends" if source and destination else "end")
     registry = parser.add_argument_group("registry")
-    of_registries = {option.name for option in (*REGISTRY_OPTIONS, *PULL_OPTIONS, *PUSH_OPTIONS)}
+    of_registries = names_of(REGISTRY_OPTIONS, PULL_OPTIONS, PUSH_OPTIONS)
     sides = {"both", *(["src"] if source else []), *(["dest"] if destination else [])}
     pairs = []
     for name, settings, side in END_OPTIONS:
@@ -154,13 +154,13 @@ def ends(parser: ArgumentParser, *, source: bool = True, destination: bool = Tru
 
 def registry(parser: ArgumentParser) -> None:
     """Add the options of commands that only ask registries, or other ends, and move nothing."""
-    ends(parser, destination=False, omit=[option.name for option in (*STORE_OPTIONS, *PULL_OPTIONS)])
+    ends(parser, destination=False, omit=names_of(STORE_OPTIONS, PULL_OPTIONS))
     network(parser.add_argument_group("speed"))
 
 
-def names_of(options: Sequence[EndOption]) -> list[str]:
+def names_of(*groups: Sequence[EndOption]) -> list[str]:
     """The names of options, for `omit`."""
-    return [option.name for option in options]
+    return [option.name for group in groups for option in group]
 
 
 def of_end(args: Namespace, side: str) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def selection(parser: ArgumentParser) -> None:
         metavar="TYPE",
         nargs="?",
         const="",
-        help="take signatures, SBOMs and the like along, or one type of them",
+        help="take signatures, SBOMs and the like along, or one type of them (--referrers=TYPE)",
     )
     group.add_argument(
         "--skip-non-distributable", action="store_true", help="leave out layers that may not be passed on"

@@ -27,8 +27,8 @@ def together(ends: Sequence[Readable]) -> Readable:
     joined: list[Any] = []
     for end in ends:
         if joined and _differ_by_names(joined[-1], end):
-            names = (*patterns(joined[-1].names), *patterns(getattr(end, "names", ())))
-            joined[-1] = replace(joined[-1], names=names)
+            names = dict.fromkeys((*patterns(joined[-1].names), *patterns(getattr(end, "names", ()))))
+            joined[-1] = replace(joined[-1], names=tuple(names))
         else:
             joined.append(end)
     one: Readable = joined[0] if len(joined) == 1 else Several(tuple(joined))

@@ -29,7 +29,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
     parser.add_argument("reference", metavar="REF", nargs="+", help="HOST/REPO:TAG or HOST/REPO@DIGEST")
     parser.add_argument("--as", dest="name", metavar="NAME", action="append", default=[], help="call the one image so")
-    options.ends(parser, omit=[option.name for option in (*options.FILE_OPTIONS, *options.PUSH_OPTIONS)])
+    options.ends(parser, omit=options.names_of(options.FILE_OPTIONS, options.PUSH_OPTIONS))
     options.selection(parser)
     options.transfers(parser)
     options.common(parser, store=False)

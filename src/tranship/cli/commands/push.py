@@ -33,7 +33,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
     parser.add_argument("name", metavar="NAME", nargs="+", help="images of the store; patterns pick several")
     parser.add_argument("place", metavar="REF", nargs="?", help="HOST/REPO:TAG, or HOST/PREFIX/ (else: NAME itself)")
-    options.ends(parser, omit=[option.name for option in (*options.FILE_OPTIONS, *options.PULL_OPTIONS)])
+    options.ends(parser, omit=options.names_of(options.FILE_OPTIONS, options.PULL_OPTIONS))
     options.selection(parser)
     options.transfers(parser, several=False)
     options.common(parser, store=False)
