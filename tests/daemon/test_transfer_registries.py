@@ -171,7 +171,7 @@ def test_what_a_registry_lacks_is_not_found(lab, server):
 
 def test_corrupt_content_of_a_registry_is_refused(lab, server):
     offer(lab, server, "small")
-    server.fault("wrong-bytes")
+    server.fault("wrong-bytes", times=None)
     with pytest.raises(DataLoss):
         lab.client.transfer(registry(server.host, "app:1"), WireImageStore(name="x"))
     assert lab.client.events[-1].event.startswith("Failed pull: ")

@@ -8,18 +8,17 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from tranship.endpoints.calling import called
 from tranship.endpoints.choosing import check_pinned, patterns
 from tranship.endpoints.files import FileBlob, whole_file
 from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
 from tranship.engine import spans
 from tranship.engine.verify import check_size
-from tranship.errors import AlreadyExists, InvalidArgument, NotFound, printable
+from tranship.errors import AlreadyExists, NotFound, printable
 from tranship.files import no_space_as_error
 from tranship.model import naming
 from tranship.model.descriptor import Root
 from tranship.model.manifest import MAX_DOCUMENT, Document
-from tranship.model.naming import SOURCE_LABEL, Naming, source_label
-from tranship.store.labels import MAX_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from tranship.files import Durability
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
+    from tranship.model.naming import Naming
     from tranship.store import Lease, NamespaceView
     from tranship.store import Store as OpenStore
 
@@ -147,14 +147,7 @@ class StoreBlob(FileBlob):
     def repositories(self) -> Sequence[str]:
         """`host/path` of each, by the labels `containerd.io/distribution.source.HOST` = PATH[,PATH…]."""
         with contextlib.suppress(NotFound):
-            labels = self._space.content.info(self.descriptor.digest).labels
-            return [
-                f"{key[len(SOURCE_LABEL) + 1 :]}/{path}"
-                for key, value in labels.items()
-                if key.startswith(SOURCE_LABEL + ".")
-                for path in value.split(",")
-                if path
-            ]
+            return naming.repositories(self._space.content.info(self.descriptor.digest).labels)
         return []
 
 
@@ -233,7 +226,7 @@ class StoreDestination:
         self._lease = lease.id
         self._labels: dict[Digest, dict[str, str]] = {}
         self._present: set[Digest] = set()
-        self._origins: dict[Digest, set[tuple[str, str]]] = {}  # label, repository's path
+        self._origins: dict[Digest, set[str]] = {}  # of each blob the repositories from which it came
         self._scratch: Path | None = None
         self._images: list[Root] = []
 
@@ -251,7 +244,7 @@ class StoreDestination:
 
     def rehearse(self, plan: Plan) -> None:
         """Name the images."""
-        self._images = self._named(plan.roots)
+        self._images = called(plan.roots, patterns(self._value.names), self._value.naming, self._run)
         if not self._value.clobber:
             self._refuse_taken()
 
@@ -323,8 +316,7 @@ class StoreDestination:
 
     def came_from(self, descriptor: Descriptor, repository: str) -> None:
         """Note which repository holds the blob, for cross-repository mounts later."""
-        host, _, path = repository.partition("/")
-        self._origins.setdefault(descriptor.digest, set()).add((source_label(host), path))
+        self._origins.setdefault(descriptor.digest, set()).add(repository)
 
     def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
         """Store the names, all of them or none."""
@@ -338,50 +330,9 @@ class StoreDestination:
         return self._images
 
     def _origin_labels(self) -> dict[Digest, dict[str, str]]:
-        """The notes of origins as labels, with what earlier transfers have noted; left out where a label would be too long."""
-        wanted: dict[Digest, dict[str, str]] = {}
-        for digest, origins in self._origins.items():
-            there = self._space.content.info(digest).labels
-            paths = {label: {*there.get(label, "").split(",")} - {""} for label, _ in origins}
-            for label, path in origins:
-                paths[label].add(path)
-            noted = {label: ",".join(sorted(found)) for label, found in paths.items()}
-            wanted[digest] = {label: value for label, value in noted.items() if len(label) + len(value) <= MAX_LABEL}
-        return wanted
-
-    def _named(self, roots: Sequence[Root]) -> list[Root]:
-        """What the images will be called here; InvalidArgument for two of one name, of which one would vanish."""
-        called = self._called(roots)
-        digests: dict[str, Digest] = {}
-        for root in called:
-            if root.name and digests.setdefault(root.name, root.descriptor.digest) != root.descriptor.digest:
-                raise InvalidArgument(
-                    f"two images are called {printable(root.name)}: {digests[root.name]} and {root.descriptor.digest}",
-                    hint="choose one at the source by its digest",
-                    side="source",
-                )
-        return called
-
-    def _called(self, roots: Sequence[Root]) -> list[Root]:
-        images = [root for root in roots if root.subject is None]
-        referrers = [root for root in roots if root.subject is not None]
-        names = patterns(self._value.names)
-        if names:
-            return [*naming.rename(images, names), *referrers]
-        rules = self._value.naming
-        if rules is None and all(root.name and naming.is_full(root.name) for root in images):
-            return [*images, *referrers]
-        if rules is None:
-            from datetime import UTC, datetime
-
-            rules = Naming.of_import(datetime.now(UTC).date())
-        named = rules.name_members(images)
-        for root in named:
-            if root.name and root.name == f"{rules.nameless}@{root.descriptor.digest}":
-                self._run.notice(f"an image without a name is stored as {root.name}")
-        if not named:
-            self._run.notice("no image is stored: the names that there are do not fit, or there are none")
-        return [*named, *referrers]
+        """The notes of origins as labels, with what earlier transfers have noted."""
+        info = self._space.content.info
+        return {digest: naming.noted(info(digest).labels, origins) for digest, origins in self._origins.items()}
 
     def _refuse_taken(self) -> None:
         for root in self._images:

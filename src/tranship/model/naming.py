@@ -24,6 +24,7 @@ REF_NAME = (
     "org.opencontainers.image.ref.name"  # annotation: the tag, by the specification; the full name, by some tools
 )
 REF_SOURCE = "io.containerd.import.ref-source"  # annotation inside containerd: where a name comes from; never stored
+MAX_LABEL = 4096  # bytes of a label's key and value together (containerd, pkg/labels/validate.go)
 SOURCE_LABEL = "containerd.io/distribution.source"  # label prefix: the repositories at a registry that hold a blob
 
 
@@ -160,6 +161,28 @@ def source_label(domain: str) -> str:
     """The label that notes which repositories of a registry hold a blob. As with containerd, the port is no part of it."""
     host = re.fullmatch(r"\[(.*)\](?::[0-9]*)?|([^:]*)(?::[0-9]*)?", domain)
     return f"{SOURCE_LABEL}.{(host[1] or host[2]) if host else domain}"
+
+
+def repositories(labels: Mapping[str, str]) -> list[str]:
+    """`host/path` of each repository that a blob's labels name, `containerd.io/distribution.source.HOST` = PATH[,PATH…]."""
+    return [
+        f"{key[len(SOURCE_LABEL) + 1 :]}/{path}"
+        for key, value in labels.items()
+        if key.startswith(SOURCE_LABEL + ".")
+        for path in value.split(",")
+        if path
+    ]
+
+
+def noted(labels: Mapping[str, str], repositories: Iterable[str]) -> dict[str, str]:
+    """The labels that note these repositories (`host/path`) of a blob too; left out where one would be too long."""
+    paths: dict[str, set[str]] = {}
+    for repository in repositories:
+        domain, _, path = repository.partition("/")
+        label = source_label(domain)
+        paths.setdefault(label, {*labels.get(label, "").split(",")} - {""}).add(path)
+    merged = {label: ",".join(sorted(found)) for label, found in paths.items()}
+    return {label: value for label, value in merged.items() if len(label) + len(value) <= MAX_LABEL}
 
 
 def in_archive(root: Root, labels: Mapping[str, str] | None = None) -> Descriptor:
