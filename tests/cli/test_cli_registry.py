@@ -501,6 +501,15 @@ def test_delete_wants_a_tag_and_tells_what_the_registry_says(tranship, registry)
     assert (ran.code, "--manifest" in ran.err) == (12, True)
 
 
+def test_dockers_registry_deletes_manifests_and_no_tags(stocked, docker_registry):
+    place = f"{docker_registry.host}/delete/app:1"
+    stocked("push", "app:1", place)
+    ran = stocked.failing("delete", place)
+    assert (ran.code, "does not delete a tag alone" in ran.err, "--manifest" in ran.err) == (12, True, True)
+    stocked("delete", "--manifest", place)
+    assert stocked.failing("pull", place).code == 3
+
+
 @pytest.mark.parametrize(("answer", "stays"), [(b"y\n", False), (b"n\n", True), (b"\n", True)])
 def test_delete_asks_on_a_terminal(tranship, registry, answer, stays):
     parent, child = pty.openpty()

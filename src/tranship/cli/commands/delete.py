@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tranship.cli import asking, options, output, registries
-from tranship.errors import InvalidArgument, TranshipError, printable
+from tranship.errors import InvalidArgument, TranshipError, Unsupported, printable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from tranship.model.reference import Reference
+
+# What registries answer that take digests alone; docker's says that a tag is a digest which does not match (DIGEST_INVALID).
+_NO_TAGS = frozenset({"UNIMPLEMENTED", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS"})
 
 EXAMPLES = """
   tranship delete --yes registry.example/team/app:old
@@ -50,10 +53,11 @@ def run(args: Namespace) -> None:
             try:
                 session.delete(found)
             except TranshipError as error:
-                if error.code in ("UNIMPLEMENTED", "FAILED_PRECONDITION", "INVALID_ARGUMENT") and found.digest is None:
-                    error.hint = (
-                        "many registries delete no tag alone: --manifest deletes what it leads to, with all tags"
-                    )
+                if found.digest is None and error.code in _NO_TAGS:
+                    raise Unsupported(
+                        f"registry {printable(found.domain)} does not delete a tag alone: {error.message}",
+                        hint="--manifest deletes what the tag leads to, with all its tags",
+                    ) from None
                 raise
         removed.append(str(found))
     output.print_removed(args, removed)
