@@ -152,8 +152,9 @@ def test_a_registry_that_does_not_answer_is_unavailable(tranship, registry):
     assert tranship.failing("pull", "--retries", "0", team(gone)).code == 6
 
 
-def test_a_registry_that_falls_silent_is_given_up(tranship, registry):
-    registry.fault("stall", after=100, times=None)
+@pytest.mark.parametrize(("fault", "how"), [("stall", {"after": 100}), ("silence", {"kind": "manifest.get"})])
+def test_a_registry_that_falls_silent_is_given_up(tranship, registry, fault, how):
+    registry.fault(fault, times=None, **how)
     ran = tranship.failing("pull", "--timeout", "1s", "--retries", "0", team(registry))
     assert ran.code == 6
     assert tranship("ls", "-q").lines == []

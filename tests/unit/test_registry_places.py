@@ -187,6 +187,13 @@ def test_a_given_credential_is_for_the_registry_that_is_named_and_others_are_fou
         assert not any("YWxpY2U6" in (exchange.authorization or "") for exchange in mirror.requests)
 
 
+@pytest.mark.parametrize(("name", "text"), [("X-A", "b\r\nX-C: d"), ("X A", "b"), ("", "b"), ("X-A", "snow\u2603")])
+def test_a_header_that_no_request_can_carry_is_refused_and_not_shown(name: str, text: str) -> None:
+    with pytest.raises(InvalidArgument, match="no header may hold") as caught:
+        Registry("registry.example/app:1", headers=((name, text),))
+    assert text not in str(caught.value)
+
+
 # --- several sources --------------------------------------------------------------------------------------------------
 
 

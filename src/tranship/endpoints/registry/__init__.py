@@ -65,6 +65,13 @@ class Registry:
 
     kind: ClassVar[str] = "registry"
 
+    def __post_init__(self) -> None:
+        if self.headers:
+            from tranship.formats.hosts import check_header
+
+            for name, text in self.headers:
+                check_header(name, text, "headers of a registry:")
+
     def __str__(self) -> str:
         return "docker://" + ",".join(patterns(self.names))
 
