@@ -23,7 +23,8 @@ sys.path.insert(
 )  # before this folder, whose torture.py is no package
 
 import torture  # needs the path above
-from torture.box import PARTS, Box, Impossible
+from support.disks import Impossible
+from torture.box import PARTS, Box
 
 for module in pkgutil.iter_modules(torture.__path__, "torture."):
     importlib.import_module(module.name)

@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.disks import Impossible
 from support.hostile import Untouched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """A test that needs what is not to be had here (root, a kernel's ability) is skipped with its reason."""
+    try:
+        return (yield)
+    except Impossible as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faults.test_store_disk import mounted, root_tool
+from support.disks import mounted, tool
 from support.hostile import Bundle, assert_readable
 from tranship import Archive, Layout, Store, transfer
 from tranship.errors import NoSpace
@@ -49,7 +49,7 @@ def test_a_disk_that_is_too_small_is_said_as_such(kind: str, limit: str, source:
                 assert_readable(error)  # a small one may be large enough for some
                 assert error.exit_code == 11  # noqa: PT017  # a small one may be large enough for some
                 assert kind in ("layout", "store") or os.listdir(disk) == []
-            root_tool("mount", "-o", "remount,size=20m,nr_inodes=10000", str(disk))
+            tool("mount", "-o", "remount,size=20m,nr_inodes=10000", disk)
             transfer(source, ENDS[kind](disk))
             back = Memory()
             transfer(ENDS[kind](disk), back)
@@ -64,7 +64,7 @@ def test_a_disk_that_is_too_small_for_what_comes_through_a_pipe_is_said_as_such(
         with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", f"size={step * 300}k", "none") as disk:
             with open(tmp_path / "a.tar", "rb") as file, pytest.raises(NoSpace):
                 transfer(Archive(OnlyReads(file)), Store(root=disk / "there"))
-            root_tool("mount", "-o", "remount,size=20m", str(disk))
+            tool("mount", "-o", "remount,size=20m", disk)
             with open(tmp_path / "a.tar", "rb") as file:
                 transfer(Archive(OnlyReads(file)), Store(root=disk / "there"))
             with Store(root=disk / "there").open() as store:

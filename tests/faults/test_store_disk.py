@@ -1,45 +1,18 @@
 """Full disks and power cuts, on small file systems of the test's own. Needs root, for mounting."""
 
 import contextlib
-import fcntl
-import os
-import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from support import store_work
+from support.disks import cut_power, mounted, tool
 from tranship.errors import AlreadyExists, NoSpace
 from tranship.store import Store
 
 pytestmark = pytest.mark.root
-
-SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN of ext4 and XFS:
-NO_LOG_FLUSH = 2  # as a power cut does it, what is not on the disk is lost
-
-
-def root_tool(*command: str) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"{command[0]} is not possible here: {done.stderr.strip()}")
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, *options: str):
-    folder.mkdir(exist_ok=True)
-    root_tool("mount", *options, str(folder))
-    try:
-        yield folder
-    finally:
-        for _ in range(50):  # a killed process may take a moment to let go
-            if subprocess.run(["umount", str(folder)], capture_output=True).returncode == 0:
-                break
-            time.sleep(0.05)
 
 
 def work(root: Path) -> None:
@@ -59,7 +32,7 @@ def test_a_full_disk_is_said_and_work_goes_on_when_there_is_room(tmp_path, kind)
                 work(disk / "store")
             except NoSpace:
                 refused += 1
-            root_tool("mount", "-o", "remount,size=8m,nr_inodes=10000", str(disk))
+            tool("mount", "-o", "remount,size=8m,nr_inodes=10000", disk)
             work(disk / "store")
             with Store.open(disk / "store") as store:
                 assert store.fsck(deep=True).ok
@@ -71,11 +44,11 @@ def test_what_was_acknowledged_survives_power_cuts(tmp_path):
     image = tmp_path / "image"
     with open(image, "wb") as file:
         file.truncate(64 << 20)
-    root_tool("mkfs.ext4", "-q", str(image))
+    tool("mkfs.ext4", "-q", image)
     for cut in range(5):
-        with mounted(tmp_path / "disk", "-o", "loop", str(image)) as disk:
+        with mounted(tmp_path / "disk", "-o", "loop", image) as disk:
             acknowledged = run_until_cut(disk, 2 + 3 * cut)
-        with mounted(tmp_path / "disk", "-o", "loop", str(image)) as disk, Store.open(disk / "store") as store:
+        with mounted(tmp_path / "disk", "-o", "loop", image) as disk, Store.open(disk / "store") as store:
             report = store.fsck(deep=True)
             assert report.ok, report.problems
             for n in range(acknowledged):
@@ -92,11 +65,9 @@ def run_until_cut(disk: Path, wanted: int) -> int:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         assert child.stdout is not None
         count = sum(1 for _ in zip(range(wanted), child.stdout, strict=False))
-        fd = os.open(disk, os.O_RDONLY)
         try:
-            fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+            cut_power(disk)
         finally:
-            os.close(fd)
             child.kill()
     assert count == wanted
     return count

@@ -12,12 +12,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.disks import Impossible
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-class Impossible(Exception):
-    """A part cannot run here; the text says why (no root, no strace, …)."""
 
 
 class Box:

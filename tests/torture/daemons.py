@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support.disks import Impossible
 from support.peers import temporary_home
 from torture import invariants
-from torture.box import Impossible, part
+from torture.box import part
 from torture.content import environment, image
 from tranship import Registry, TranshipError, transfer
 from tranship.testing.memory import Memory

@@ -3,55 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from support import store_work
+from support.disks import Impossible, cut_power, mounted, tool
 from torture import invariants
-from torture.box import Impossible, part
+from torture.box import part
 from torture.content import NAME, command, environment, run, versions
 from tranship.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from torture.box import Box
     from torture.content import Versions
 
 NO_SPACE = 11  # the exit code
-SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN of ext4 and XFS:
-NO_LOG_FLUSH = 2  # as a power cut does it, what is not on the disk is lost
 MIB = 1 << 20
-
-
-def tool(*words: object) -> None:
-    """Run a program that needs root."""
-    if os.geteuid() != 0:
-        raise Impossible("mounting needs root")
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Impossible(f"{words[0]} is not possible here: {done.stderr.strip()}")
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, *options: object) -> Iterator[Path]:
-    """A file system on `folder` for the block."""
-    folder.mkdir(exist_ok=True)
-    tool("mount", *options, folder)
-    try:
-        yield folder
-    finally:
-        for _ in range(100):  # a killed process may take a moment to let go
-            if subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode == 0:
-                break
-            time.sleep(0.05)
 
 
 # -------------------------------------------------------------------------------------------------------------- full disks
@@ -153,11 +126,9 @@ def _until_cut(disk: Path, wanted: int, more: float) -> int:
         count = sum(1 for _ in zip(range(wanted), child.stdout, strict=False))
         assert count == wanted, "the process has ended by itself"
         time.sleep(more)
-        fd = os.open(disk, os.O_RDONLY)
         try:
-            fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+            cut_power(disk)
         finally:
-            os.close(fd)
             child.kill()
     return count
 
@@ -203,9 +174,7 @@ def _commands_until_cut(box: Box, disk: Path, new: Path, old: Path) -> list[str]
                 pass
             finally:
                 if time.monotonic() >= stop or words == steps[-1]:
-                    fd = os.open(disk, os.O_RDONLY)
-                    fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
-                    os.close(fd)
+                    cut_power(disk)
                     process.kill()
         if time.monotonic() >= stop:
             break

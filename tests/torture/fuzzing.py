@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torture.box import Impossible, part
+from support.disks import Impossible
+from torture.box import part
 
 if TYPE_CHECKING:
     import random

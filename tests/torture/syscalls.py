@@ -14,9 +14,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from support.disks import Impossible
 from support.peers import PeerMissing, find
 from torture import invariants
-from torture.box import Impossible, part
+from torture.box import part
 from torture.content import NAME, environment, run, versions
 
 if TYPE_CHECKING:
