@@ -34,10 +34,8 @@ ROUNDS = {
     "gc-race": 0,  # test_store_race.py has its time
     "atheris": 0,  # a part for hours
 }
-MARKS = {
-    **dict.fromkeys(("enospc", "power", "power-commands"), [pytest.mark.root]),
-    "syscalls": [pytest.mark.peer("strace")],
-}
+ROOT = [pytest.mark.root]
+MARKS = {"enospc": ROOT, "power": ROOT, "power-commands": ROOT, "syscalls": [pytest.mark.peer("strace")]}
 
 
 def test_every_part_has_its_rounds_here() -> None:
