@@ -29,8 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words in (["version"], ["--version"], ["-V"]):  # without the machinery, for scripts that ask often
         from tranship.version import __version__
 
-        print("tranship", __version__)
-        return 0
+        try:
+            print("tranship", __version__, flush=True)
+        except OSError:
+            words = ["version"]  # the machinery knows what to say of a full disk or a closed pipe
+        else:
+            return 0
     from tranship.cli.dispatch import run
 
     return run(words)

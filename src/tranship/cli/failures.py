@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -83,16 +84,22 @@ def interruption(word: str, exit_code: int) -> Failure:
 
 
 def tell(what: Failure, *, as_json: bool = False, with_notes: bool = False) -> None:
-    """Print it on stderr: as the last event there, or in words."""
-    sys.stdout.flush()
-    if as_json:
-        from tranship.cli.progress import print_error
+    """Print it on stderr: as the last event there, or in words. Where nothing can be printed, the exit code speaks alone."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        if as_json:
+            from tranship.cli.progress import print_error
 
-        print_error(what)
-        return
+            print_error(what)
+        else:
+            print("\n".join(_lines(what, with_notes=with_notes)), file=sys.stderr, flush=True)
+
+
+def _lines(what: Failure, *, with_notes: bool) -> list[str]:
     lines = [f"tranship: error: {what.message}" if what.is_error else f"tranship: {what.message}"]
     if what.hint:
         lines.append(f"  hint: {what.hint}")
     if with_notes:
         lines += [f"  {note}" for note in what.notes]
-    print("\n".join(lines), file=sys.stderr)
+    return lines

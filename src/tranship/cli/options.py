@@ -59,7 +59,7 @@ REGISTRY_OPTIONS = (
     _option("password-stdin", "… with the password that comes on standard input"),
     _option(
         "creds",
-        "both at once, where other users of the machine cannot see them (they can, in the list of processes)",
+        "both at once; better not where others may see them in the list of processes",
         metavar="USER[:PASSWORD]",
     ),
     _option("authfile", "find credentials in this file, and in no other", metavar="FILE"),
@@ -136,7 +136,6 @@ def ends(parser: ArgumentParser, *, source: bool = True, destination: bool = Tru
     registry = parser.add_argument_group("registry")
     of_registries = names_of(REGISTRY_OPTIONS, PULL_OPTIONS, PUSH_OPTIONS)
     sides = {"both", *(["src"] if source else []), *(["dest"] if destination else [])}
-    pairs = []
     for name, settings, side in END_OPTIONS:
         if name in omit or side not in sides:
             continue
@@ -144,12 +143,13 @@ def ends(parser: ArgumentParser, *, source: bool = True, destination: bool = Tru
         short = ("-n",) if name == "namespace" else ("-u",) if name == "username" else ()
         group.add_argument(*short, f"--{name}", default=None, **settings)
         if side == "both" and source and destination:
-            pairs.append(name)
             hidden = {**settings, "help": argparse.SUPPRESS}
             group.add_argument(f"--src-{name}", default=None, **hidden)
             group.add_argument(f"--dest-{name}", default=None, **hidden)
-    if pairs:
-        place.description = f"--src-NAME and --dest-NAME are for one end alone ({', '.join(pairs)})"
+    if source and destination:
+        place.description = "for one end alone: --src-root, --dest-root, --src-namespace, --dest-namespace"
+        alone = names_of([option for option in END_OPTIONS if option.side != "both" and option.name in of_registries])
+        registry.description = f"for one end alone: --src-NAME and --dest-NAME, of all but {', '.join(alone)}"
 
 
 def registry(parser: ArgumentParser) -> None:
