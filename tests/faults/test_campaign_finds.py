@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,8 @@ from tranship.http.payload import FilePiece
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+FULL = os.path.exists("/dev/full")  # Linux has it
 
 
 def test_a_connection_that_breaks_before_a_file_goes_out_is_a_broken_connection(tmp_path: Path) -> None:
@@ -68,3 +72,30 @@ def test_an_extension_header_with_a_malformed_number_is_refused() -> None:
     data = member(b"first", b"1") + odd + member(b"last", b"2") + END
     with pytest.raises(DataLoss, match="malformed number"):
         read_index(lambda at, count: data[at : at + count], len(data))
+
+
+@pytest.mark.parametrize(
+    ("words", "redirection", "code"),
+    [
+        ("ls --nonsense", ">&-", 2),
+        ("ls --nonsense", "2>&-", 2),
+        ("ls --nonsense", ">&- 2>&- <&-", 2),
+        ("ls", ">&-", 0),
+        ("version", ">&-", 0),
+        ("version", "| true", 141),
+        *(
+            (("version", ">/dev/full", 11), ("ls", ">/dev/full", 11), ("ls --nonsense", "2>/dev/full", 2))
+            if FULL
+            else ()
+        ),
+    ],
+)
+def test_a_standard_stream_that_is_closed_or_full_changes_no_exit_code(
+    words: str, redirection: str, code: int, tmp_path: Path
+) -> None:
+    """Found by failing the write of an error message."""
+    program = f"set -o pipefail; {sys.executable} -m tranship {words} {redirection}"
+    environment = {**os.environ, "TRANSHIP_ROOT": str(tmp_path / "store")}
+    done = subprocess.run(["bash", "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (the table is in `tranship.errors`)."""
+    _open_what_was_closed()
     words = list(sys.argv[1:] if argv is None else argv)
     if words in (["version"], ["--version"], ["-V"]):  # without the machinery, for scripts that ask often
         from tranship.version import __version__
@@ -38,3 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tranship.cli.dispatch import run
 
     return run(words)
+
+
+def _open_what_was_closed() -> None:
+    """Put /dev/null where a standard stream was closed (`>&-`): else the next file that is opened stands there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # by number: each open takes the lowest
+        if getattr(sys, name) is None:
+            setattr(sys, name, open("/dev/null", mode, encoding="utf-8"))  # noqa: SIM115  # for good
