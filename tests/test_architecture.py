@@ -84,10 +84,7 @@ def test_no_import_climbs() -> None:
 
 def test_only_those_who_speak_containerd_know_its_messages() -> None:
     users = {
-        path.relative_to(ROOT).parts[0]
-        for path in modules()
-        for module, _ in imported(path)
-        if part(module) == "_api"
+        path.relative_to(ROOT).parts[0] for path in modules() for module, _ in imported(path) if part(module) == "_api"
     }
     assert users <= API_USERS
 
@@ -117,3 +114,8 @@ def test_the_engine_knows_no_kind_of_end() -> None:
 def test_importing_the_library_imports_nothing_heavy(heavy: str) -> None:
     code = f"import tranship, sys; raise SystemExit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_every_public_name_is_there_in_a_fresh_process() -> None:
+    code = "import tranship\nfor name in tranship.__all__: getattr(tranship, name)\ntranship.errors.NotFound"
+    assert subprocess.run([sys.executable, "-W", "error", "-c", code]).returncode == 0

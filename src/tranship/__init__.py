@@ -90,11 +90,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "errors":
+        return importlib.import_module("tranship.errors")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'tranship' has no attribute {name!r}")
-    import importlib
-
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 import threading
 from typing import TYPE_CHECKING, Any
@@ -388,3 +389,36 @@ def test_two_sizes_for_one_blob_are_refused() -> None:
     source.names["twice"] = Descriptor(media_type=manifest.media_type, digest=manifest.digest, size=manifest.size + 1)
     with pytest.raises(DigestMismatch):
         transfer(source, Memory())
+
+
+def test_a_selection_can_be_changed_to_other_platforms() -> None:
+    amd64, arm64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
+    changed = dataclasses.replace(Selection(platforms=(amd64,)), platforms=(arm64,))
+    assert changed.matches(arm64)
+    assert not changed.matches(amd64)
+
+
+@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"ranges": 0}, {"rate": 0}, {"retries": -1}, {"timeout": 0}])
+def test_limits_that_mean_nothing_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(InvalidArgument):
+        Limits(**wrong)  # type: ignore[arg-type]
+
+
+def test_strict_sees_bytes_that_change_between_hashing_and_copying(tmp_path: Path, monkeypatch: Any) -> None:
+    from tranship.engine import spans
+
+    source = images()
+    transfer(source, Layout(tmp_path / "layout"))
+    digest = largest(source)
+    path = tmp_path / "layout" / "blobs" / digest.algorithm / digest.hex
+    check = spans.check
+
+    def then_changed(fd: int, offset: int, descriptor: Descriptor, run: Any) -> None:
+        check(fd, offset, descriptor, run)
+        if descriptor.digest == digest:
+            path.chmod(0o644)
+            path.write_bytes(source.blobs[digest][:-1] + b"!")
+
+    monkeypatch.setattr(spans, "check", then_changed)
+    with pytest.raises(DigestMismatch):
+        transfer(Layout(tmp_path / "layout"), Store(root=tmp_path / "store"), verification="strict")

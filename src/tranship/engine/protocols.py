@@ -264,13 +264,6 @@ class HasScratch(Protocol):
 
 
 @runtime_checkable
-class Verifies(Protocol):
-    """Of a Destination: it checks digests itself (a registry must), so trusted bytes need no hash of ours."""
-
-    verifies: ClassVar[bool]
-
-
-@runtime_checkable
 class ListsReferrers(Protocol):
     """Of a Source: it can list the manifests that name another as their subject (signatures, SBOMs)."""
 

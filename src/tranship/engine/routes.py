@@ -17,7 +17,6 @@ from tranship.engine.protocols import (
     KnowsRepositories,
     Mounts,
     Sequential,
-    Verifies,
 )
 from tranship.engine.verify import CheckedBlob
 from tranship.errors import DigestMismatch
@@ -54,8 +53,7 @@ def adopt(blob: Blob, destination: Destination, _run: Run) -> Outcome | None:
 
 def stream(blob: Blob, destination: Destination, run: Run) -> Outcome | None:
     """Read at the one end, write at the other, hashing what passes; once more where wrong bytes came over a network."""
-    hashed = not (isinstance(destination, Verifies) and run.verification != "strict" and isinstance(blob, FileBacked))
-    checked = CheckedBlob(blob, run.meter(blob.descriptor), hashed=hashed)
+    checked = CheckedBlob(blob, run.meter(blob.descriptor))
     try:
         destination.write(checked)
     except DigestMismatch as error:

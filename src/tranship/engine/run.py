@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage, gerund, key, moving, operation
-from tranship.errors import Cancelled, TranshipError, printable
+from tranship.errors import Cancelled, InvalidArgument, TranshipError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _INTERVAL = 0.1  # seconds between two events of one blob
 class Limits:
     """Bounds that a user may set on a transfer.
 
-    jobs         blobs in flight at once; None: what the destination can take
+    jobs         blobs in flight at once; None: what the destination can take, which is the most anyway (4; 1 of a pipe)
     ranges       connections for one large blob of a registry. More than one pays where a registry throttles each connection,
                  and loses elsewhere: the blob is read again to be hashed
     max_scratch  bytes that may lie in scratch (an archive on a pipe); None: the free space
@@ -47,6 +47,14 @@ class Limits:
     rate: int | None = None
     retries: int = 4
     timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("jobs", 1), ("ranges", 1), ("max_scratch", 0), ("rate", 1), ("retries", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InvalidArgument(f"limit {name} must be at least {least}, found {value}")
+        if not self.timeout > 0:
+            raise InvalidArgument(f"limit timeout must be more than 0 seconds, found {self.timeout}")
 
 
 class CancelToken:

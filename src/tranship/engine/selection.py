@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from tranship.errors import InvalidArgument
@@ -47,18 +47,19 @@ class Selection:
     manifest_limit: int = 0
     all_metadata: bool = False
 
+    wanted: Matcher | None = field(init=False, repr=False, compare=False, default=None)  # by `matcher` or `platforms`
+
     def __post_init__(self) -> None:
         if self.all_platforms and (self.platforms or self.matcher):
             raise InvalidArgument("all platforms and some platforms were asked for at once; choose one")
         if self.manifest_limit < 0:
             raise InvalidArgument(f"a manifest limit must not be negative, found {self.manifest_limit}")
-        if self.platforms and self.matcher is None:
-            object.__setattr__(self, "matcher", ordered(*self.platforms))
+        object.__setattr__(self, "wanted", self.matcher or (ordered(*self.platforms) if self.platforms else None))
 
     @property
     def filters(self) -> bool:
         """Are some platforms asked for, so that what they match must be there?"""
-        return self.matcher is not None
+        return self.wanted is not None
 
     def successors(self, index: Index) -> Sequence[Descriptor]:
         """The children of an index that take part, in the document's order; or of which only the metadata do.
@@ -67,14 +68,14 @@ class Selection:
         """
         chosen = [d for d in index.manifests if self.all_metadata or self.matches(d.platform)]
         if self.manifest_limit and len(chosen) > self.manifest_limit:
-            ranking = self.matcher or everything()
+            ranking = self.wanted or everything()
             best = sorted(range(len(chosen)), key=lambda n: ranking.rank(chosen[n].platform))[: self.manifest_limit]
             chosen = [chosen[n] for n in sorted(best)]
         return chosen
 
     def matches(self, platform: Platform | None) -> bool:
         """Does an object of this platform take part? An unknown platform (None) does."""
-        return self.matcher is None or platform is None or self.matcher.match(platform)
+        return self.wanted is None or platform is None or self.wanted.match(platform)
 
     def leaves(self, manifest: Manifest) -> Sequence[Descriptor]:
         """The blobs of a manifest that take part."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tranship.engine.graph import called, read_all
 from tranship.engine.plan import Node, Partial
+from tranship.engine.verify import check_digest
 from tranship.errors import InvalidArgument, NotFound, PolicyRefused, printable
 from tranship.model import mediatypes, strict_json
 from tranship.model.digest import Digest
@@ -125,7 +126,9 @@ class Settler:
         if config is None or config.media_type not in mediatypes.CONFIGS:
             return None
         if config.digest not in self._platforms:
-            value = strict_json.loads(read_all(self._source, config, MAX_CONFIG), str(config))
+            raw = read_all(self._source, config, MAX_CONFIG)
+            check_digest(config, Digest.of(raw, config.digest.algorithm))
+            value = strict_json.loads(raw, str(config))
             self._platforms[config.digest] = Platform.from_json(value, str(config))
         return self._platforms[config.digest]
 

@@ -5,7 +5,7 @@ run's policy; all others are hashed, whatever the policy says, but for those tha
 
     parallel  the buffer that is copied is hashed; of a clone the clone is hashed, before it gets its name
     trusted   no hash
-    strict    the source is hashed first, then copied
+    strict    the source is hashed first, and again while it is copied: it may change in between
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def take(
     hashed = not (vouched or (span.trusted and run.verification == "trusted"))
     if hashed and run.verification == "strict":
         check(span.fd, span.offset, descriptor, run)
-        hashed = False
+        meter.restart()
     if span.size >= _LARGE and _clone(span, fd, at, alone=alone):
         if hashed:
             check(fd, at, descriptor, run)

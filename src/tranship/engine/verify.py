@@ -26,10 +26,10 @@ class CheckedReader:
 
     __slots__ = ("_hasher", "_left", "_meter", "_reader", "descriptor")
 
-    def __init__(self, reader: Reader, descriptor: Descriptor, meter: Meter, offset: int, *, hashed: bool) -> None:
+    def __init__(self, reader: Reader, descriptor: Descriptor, meter: Meter, offset: int) -> None:
         self._reader = reader
         self._left = descriptor.size - offset
-        self._hasher = descriptor.digest.hasher() if hashed and not offset else None
+        self._hasher = descriptor.digest.hasher() if not offset else None
         self._meter = meter
         self.descriptor = descriptor
 
@@ -53,15 +53,14 @@ class CheckedBlob:
     """A source's blob as a destination sees it: sized, hashed and metered.
 
     Opened at an offset (an upload is resumed) its bytes cannot be hashed: only destinations that check digests themselves
-    do that. `hashed=False` leaves hashing to such a destination from the start.
+    do that.
     """
 
-    __slots__ = ("_blob", "_hashed", "_meter", "inner")
+    __slots__ = ("_blob", "_meter", "inner")
 
-    def __init__(self, blob: Blob, meter: Meter, *, hashed: bool = True) -> None:
+    def __init__(self, blob: Blob, meter: Meter) -> None:
         self._blob = blob
         self._meter = meter
-        self._hashed = hashed
         self.inner = blob
 
     @property
@@ -82,7 +81,7 @@ class CheckedBlob:
         if not descriptor.size:
             check_digest(descriptor, Digest.of(b"", descriptor.digest.algorithm))
         with self._blob.open(offset) as reader:
-            yield CheckedReader(reader, descriptor, self._meter, offset, hashed=self._hashed)
+            yield CheckedReader(reader, descriptor, self._meter, offset)
 
 
 def check_digest(descriptor: Descriptor, actual: Digest) -> None:

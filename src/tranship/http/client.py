@@ -325,7 +325,8 @@ class Client:
             ping = plain.repository("").ping()
             try:
                 with self._once(plain, _Hop(ping, ping.url, {"User-Agent": self._user_agent})) as answer:
-                    found = replace(host, http_fallback=False) if answer.status == 400 else plain
+                    tls = answer.status == 400 or 300 <= answer.status < 400  # refused, or sent on to https
+                    found = replace(host, http_fallback=False) if tls else plain
             except Broken as broken:
                 if isinstance(broken.error, DeadlineExceeded):
                     raise

@@ -69,6 +69,11 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
         yield Session(hosts, known, anonymous, again=limits is None or limits.retries > 0)
 
 
+def finder(value: Registry) -> Find:
+    """Whom to ask for credentials."""
+    return _finder(value, _Hosts(value), value.environment if value.environment is not None else os.environ)
+
+
 def _finder(value: Registry, hosts: _Hosts, environment: Mapping[str, str]) -> Find:
     """Whom to ask for credentials: who was given to be asked, alone; or the value that was given, and then the files."""
     if callable(value.credential):
@@ -214,7 +219,6 @@ class _Hosts:
         return replace(
             server,
             skip_verify=server.skip_verify or value.insecure,
-            http_fallback=server.http_fallback or (value.insecure and server.origin.scheme == "https"),
             ca=(*server.ca, value.ca_file) if value.ca_file else server.ca,
             client=((value.cert_file, value.key_file), *server.client) if value.cert_file else server.client,
             headers=(*server.headers, *value.headers),
