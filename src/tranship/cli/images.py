@@ -163,9 +163,7 @@ def platform_of(source: Source, manifest: Node) -> Platform | None:
 def artifact_type(source: Source, descriptor: Descriptor) -> str | None:
     """What a manifest says to be (its artifactType, or the type of its config); None when that cannot be told."""
     with contextlib.suppress(TranshipError):
-        document = parse(read_document(source, descriptor), descriptor)
-        if isinstance(document, Manifest):
-            return document.artifact_type or (document.config.media_type if document.config is not None else None)
+        return parse(read_document(source, descriptor), descriptor).kind_of_artifact
     return None
 
 

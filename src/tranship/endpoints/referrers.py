@@ -38,6 +38,6 @@ class Referrers:
             with contextlib.suppress(NotFound):
                 document = parse(read_all(self._source, descriptor), descriptor)
                 if document.subject is not None:
-                    kind = getattr(document, "artifact_type", None) or descriptor.extra.get("artifactType")
+                    kind = document.kind_of_artifact or descriptor.extra.get("artifactType")
                     by_subject.setdefault(document.subject.digest, {})[descriptor.digest] = (descriptor.plain, kind)
         return by_subject

@@ -208,7 +208,7 @@ class StoreSource:
             raw = self._space.content.read_bytes(digest, MAX_DOCUMENT)
             descriptor = describe(raw, algorithm=digest.algorithm)
             document = parse(raw, descriptor)
-            if artifact_type is None or getattr(document, "artifact_type", None) == artifact_type:
+            if artifact_type in (None, document.kind_of_artifact):
                 found.append(descriptor)
         return found
 

@@ -53,6 +53,11 @@ class Manifest:
         """Everything that the manifest needs: its config, then its layers."""
         return (self.config, *self.layers) if self.config is not None else self.layers
 
+    @property
+    def kind_of_artifact(self) -> str | None:
+        """By what a list of referrers is filtered: its artifactType, else the type of its config (distribution-spec)."""
+        return self.artifact_type or (self.config.media_type if self.config is not None else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -63,11 +68,17 @@ class Index:
     manifests: tuple[Descriptor, ...]
     subject: Descriptor | None
     annotations: Mapping[str, str]
+    artifact_type: str | None = None
 
     @property
     def children(self) -> tuple[Descriptor, ...]:
         """The manifests, as they stand."""
         return self.manifests
+
+    @property
+    def kind_of_artifact(self) -> str | None:
+        """Its artifactType; an index has no config that could stand in for it."""
+        return self.artifact_type or None
 
 
 Document = Manifest | Index
@@ -138,19 +149,19 @@ def _read(raw: bytes, value: Any, descriptor: Descriptor, what: str) -> Document
     subject = value.get("subject")
     subject = Descriptor.from_json(subject, f"{what}: subject") if subject is not None else None
     annotations = string_map(value.get("annotations"), f"{what}: annotations")
+    artifact_type = value.get("artifactType")
+    if artifact_type is not None and not isinstance(artifact_type, str):
+        raise InvalidArgument(f"{what}: artifactType must be a string, found {printable(repr(artifact_type))}")
     if descriptor.is_index:
         if value.get("layers") is not None or value.get("config") is not None:
             raise InvalidArgument(f"{what} has the fields of a manifest, and its media type says index")
         manifests = _children(value.get("manifests"), f"{what}: manifests")
-        return Index(raw, descriptor, manifests, subject, annotations)
+        return Index(raw, descriptor, manifests, subject, annotations, artifact_type)
     if not descriptor.is_manifest:
         raise InvalidArgument(f"{what}: {printable(repr(descriptor.media_type))} is no media type of a document")
     if value.get("manifests") is not None:
         raise InvalidArgument(f"{what} has the fields of an index, and its media type says manifest")
     config = value.get("config")
-    artifact_type = value.get("artifactType")
-    if artifact_type is not None and not isinstance(artifact_type, str):
-        raise InvalidArgument(f"{what}: artifactType must be a string, found {printable(repr(artifact_type))}")
     return Manifest(
         raw,
         descriptor,

@@ -1,0 +1,69 @@
+"""What a referrer is, by OCI's rule: its artifactType, else the type of its config. Every source must choose by the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tranship import Archive, Layout, Registry, Selection, Store, transfer
+from tranship.testing.memory import Memory
+from tranship.testing.registry import RegistryServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+KIND = "application/vnd.example.sbom.config.v1+json"
+EVERYTHING = Selection(referrers="")
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def put(layout: Path, raw: bytes, media_type: str) -> dict[str, Any]:
+    digits = hashlib.sha256(raw).hexdigest()
+    (layout / "blobs" / "sha256" / digits).write_bytes(raw)
+    return {"mediaType": media_type, "digest": f"sha256:{digits}", "size": len(raw)}
+
+
+@pytest.fixture
+def signed(images: Callable[[str], Path], tmp_path: Path) -> Layout:
+    """An image, and what refers to it without an artifactType."""
+    folder = tmp_path / "signed"
+    shutil.copytree(images("small"), folder)
+    index = json.loads((folder / "index.json").read_bytes())
+    subject = {key: index["manifests"][0][key] for key in ("mediaType", "digest", "size")}
+    config = put(folder, b"{}", KIND)
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [], "subject": subject}
+    index["manifests"].append(put(folder, json.dumps(manifest).encode(), OCI_MANIFEST))
+    (folder / "index.json").write_text(json.dumps(index))
+    return Layout(folder, "v1")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RegistryServer]:
+    with RegistryServer() as running:
+        yield running
+
+
+def at(server: RegistryServer) -> Registry:
+    return Registry(f"{server.host}/app:1", plain_http=True, environment={}, credential=lambda _host, _repository: None)
+
+
+@pytest.mark.parametrize("end", ["layout", "archive", "store", "registry"])
+def test_a_referrer_is_chosen_by_its_config_where_it_says_no_type(
+    end: str, signed: Layout, server: RegistryServer, tmp_path: Path
+) -> None:
+    ends: dict[str, Any] = {
+        "layout": signed,
+        "archive": Archive(tmp_path / "a.tar", "v1"),
+        "store": Store(root=tmp_path / "store"),
+        "registry": at(server),
+    }
+    if end != "layout":
+        transfer(signed, ends[end], selection=EVERYTHING)
+    for kind, number in ((KIND, 1), ("application/vnd.example.other", 0)):
+        found = transfer(ends[end], Memory(), selection=Selection(referrers=kind)).roots
+        assert sum(root.subject is not None for root in found) == number
