@@ -138,6 +138,43 @@ def test_files_that_others_can_change_are_not_moved_in(store, content, tmp_path)
     assert path.exists()
 
 
+def vouch(content, data=DATA):
+    digest = Digest.of(data)
+    with content.draft(digest, len(data)) as draft:
+        os.pwrite(draft.fd, data, 0)
+        draft.commit(vouched=True)
+    assert content.vouched([digest]) == {digest}
+
+
+@pytest.mark.parametrize("way", ["put", "writer"])
+def test_a_failed_commit_over_a_vouched_blob_leaves_the_blob(content, way):
+    vouch(content)
+    with pytest.raises(NotFound, match="lease does not exist"):
+        if way == "put":
+            content.put(DATA, DIGEST, len(DATA), lease="nope")
+        else:
+            with content.writer("verified") as writer:
+                writer.write(DATA)
+                writer.commit(len(DATA), DIGEST, lease="nope")
+    assert content.has(DIGEST)
+    assert read(content) == DATA
+    if way == "writer":
+        with content.writer("verified") as writer:
+            assert writer.offset == 0, "its bytes are the blob's"
+            writer.write(b"abc")
+            writer.commit()
+        assert read(content) == DATA
+
+
+def test_vouched_bytes_in_the_place_of_a_lost_file_are_not_taken_for_verified(store, content):
+    content.put(DATA, DIGEST, len(DATA))
+    store.verify([DIGEST])
+    assert content.info(DIGEST).verified_at is not None
+    store.path_of(DIGEST).unlink()
+    vouch(content)
+    assert content.info(DIGEST).verified_at is None
+
+
 # ------------------------------------------------------------------------------------------------------- ingests
 
 

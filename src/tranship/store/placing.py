@@ -55,6 +55,7 @@ class Placement:
     synced: bool = False  # its bytes are on the disk
     lost: bool = False  # they could not be brought there: what the file now reads as is not what the disk has
     named: bool = False  # set by `place`: the file has its name, so `path` is no more ours
+    stays: bool = False  # set by `place`: it mends a blob that was recorded before, whatever becomes of the transaction
 
     def check_path(self) -> None:
         """NotFound when an ingest's path does not lead to its writer's file any more.
@@ -117,6 +118,7 @@ def _name(core: Core, connection: sqlite3.Connection, placements: Sequence[Place
         if core.full:  # again: what was there when we looked may have been collected since
             sync_files(core, [p])
         p.check_path()
+        p.stays = not p.vouched and is_recorded(connection, p.digest)
         os.replace(p.path, core.layout.blob(p.digest))  # over what a crash may have left there without a row
         p.named = True
         if p.fd >= 0:
@@ -129,9 +131,9 @@ def _name(core: Core, connection: sqlite3.Connection, placements: Sequence[Place
 
 
 def _take_back(core: Core, placements: Sequence[Placement]) -> None:
-    """Undo the names of a transaction that fails, so that an ingest can be resumed."""
+    """Undo the names of a transaction that fails, so that an ingest can be resumed; but no record loses its file by that."""
     for p in placements:
-        if p.named:
+        if p.named and not p.stays:
             with contextlib.suppress(OSError):
                 os.rename(core.layout.blob(p.digest), p.path)
                 p.named = False
@@ -150,6 +152,11 @@ def is_whole(connection: sqlite3.Connection, layout: Layout, digest: Digest, siz
         return False
 
 
+def is_recorded(connection: sqlite3.Connection, digest: Digest) -> bool:
+    """Is there a row, whatever its file may be?"""
+    return connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is not None
+
+
 def is_vouched(connection: sqlite3.Connection, digest: Digest) -> bool:
     """Was the blob taken at a user's word, and not hashed since? Verified bytes take its place when they come."""
     row = connection.execute("SELECT vouched FROM blobs WHERE digest = ?", (digest,)).fetchone()
@@ -162,9 +169,8 @@ def record(connection: sqlite3.Connection, placements: Iterable[Placement]) -> N
     for p in placements:
         connection.execute(
             "INSERT INTO blobs(digest, size, created_at, vouched) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT(digest) DO UPDATE SET size = excluded.size, vouched = excluded.vouched "
-            "WHERE size != excluded.size OR (vouched AND NOT excluded.vouched)",
-            (p.digest, p.size, time, p.vouched),
+            "ON CONFLICT(digest) DO UPDATE SET size = excluded.size, vouched = excluded.vouched, verified_at = NULL WHERE ?",
+            (p.digest, p.size, time, p.vouched, p.named),  # what is known of the old file says nothing of a new one
         )
         p.created = add_record(connection, p.namespace, p.digest, p.labels, time, merge=p.ref is None)
         hold(connection, p.namespace, p.lease, p.digest)

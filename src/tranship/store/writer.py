@@ -204,6 +204,7 @@ class Writer:
         finally:
             if placement.lost:
                 self.truncate()
+            self._ingest.ghost |= placement.named  # the file is the blob's from now on, and no more the ingest's
         ingests.remove_folder(self._ingest.folder)
         self._let_go()
         if not placement.created:
