@@ -157,10 +157,14 @@ def _requests(requests: Iterator[Q | Undecodable], method: Method[Q, R], call: C
         raise Cancelled("the client has gone away")
 
 
+def ours(error: Exception, what: str) -> TranshipError:
+    """The error to tell a client of: what is none of ours has failed `what` within the daemon."""
+    return error if isinstance(error, TranshipError) else Internal(f"{what} failed: {type(error).__name__}: {error}")
+
+
 def _abort(context: grpc.ServicerContext, error: Exception, method: Method[Any, Any]) -> NoReturn:
     if not isinstance(error, TranshipError):
         log.error("%s failed", method.path, exc_info=error)
-        error = Internal(f"{method.path} failed: {type(error).__name__}: {error}")
-    code, text = to_status(error)
+    code, text = to_status(ours(error, method.path))
     log.debug("%s: %s %s", method.path, code, text)
     context.abort(grpc.StatusCode[code], text)

@@ -10,9 +10,10 @@ from tranship.containerd.mapping import naming_of, registry_of
 from tranship.containerd.streams import ByteReader, ByteWriter
 from tranship.containerd.wire import WireExportStream, WireImageStore, WireImportStream, WireRegistry
 from tranship.daemon.asking import Asking, nobody
+from tranship.daemon.calls import ours
 from tranship.endpoints.archive import Archive
 from tranship.endpoints.store import Store
-from tranship.errors import Cancelled, InvalidArgument, NotFound, TranshipError, printable
+from tranship.errors import Cancelled, InvalidArgument, NotFound, printable
 from tranship.formats.stream_window import LARGE_CHUNK, Sender
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ class Ends:
         self._call.on_end(stream.close)  # whoever waits for its next message waits no longer
         try:
             yield stream
-        except TranshipError as error:
-            stream.close(error if tells else None)
+        except Exception as error:  # of the system too: an end with OK would pass for the end of the archive
+            stream.close(ours(error, "the transfer") if tells else None)
             raise
         finally:
             stream.close()
