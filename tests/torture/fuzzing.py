@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.disks import Impossible
@@ -275,7 +274,7 @@ def atheris(box: Box) -> None:
     """Each target by atheris, for an equal share of the time."""
     if importlib.util.find_spec("atheris") is None:
         raise Impossible("atheris is not installed: pip install atheris")
-    share = max(2, int(box.left / len(TARGETS)))
+    share = max(2, int(box.left / len(TARGETS)) - 2)  # a process takes a moment to start
     with box.scratch() as folder:
         for target, _ in zip(TARGETS, box.rounds(), strict=False):
             corpus = folder / target
@@ -289,7 +288,7 @@ def atheris(box: Box) -> None:
                 text=True,
                 errors="replace",
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 check=False,
             )
             runs = [line for line in done.stderr.splitlines() if line.startswith("Done ")]
