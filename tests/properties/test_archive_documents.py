@@ -102,18 +102,16 @@ def test_manifest_json_is_read_back_and_its_order_does_not_matter(wanted, random
     assert docker_archive.manifest_json(wanted) == raw
 
 
-roots = st.builds(
-    Root,
-    st.builds(
-        Descriptor,
-        media_type=st.just(OCI_MANIFEST),
-        digest=st.just(DIGEST),
-        size=st.integers(0, 1 << 62),
-        annotations=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
-    ),
-    st.one_of(st.none(), st.sampled_from(["docker.io/library/a:1", "v1", "example.com:5000/x/y@" + DIGEST])),
-    st.one_of(st.none(), st.just(DIGEST)),
+descriptors = st.builds(
+    Descriptor,
+    media_type=st.just(OCI_MANIFEST),
+    digest=st.just(DIGEST),
+    size=st.integers(0, 1 << 62),
+    annotations=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
 )
+names = st.sampled_from([None, "docker.io/library/a:1", "v1", "example.com:5000/x/y@" + DIGEST])
+# What has a name is an image of its own, whatever it refers to; a referrer has none.
+roots = st.builds(Root, descriptors, names) | st.builds(Root, descriptors, st.none(), st.just(DIGEST))
 
 
 @given(st.lists(roots, max_size=4))
