@@ -235,3 +235,11 @@ def test_the_boot_is_remembered(tmp_path, monkeypatch):
     Store.open(tmp_path / "s").close()
     Store.open(tmp_path / "s").close()
     assert len(checked) == 1
+
+
+def test_a_mistake_in_using_the_database_is_no_state_of_the_store(tmp_path):
+    with Store.open(tmp_path / "s") as store:
+        database = store._core.database
+        for lent in (database.read, database.write):
+            with pytest.raises(sqlite3.ProgrammingError), lent() as connection:
+                connection.execute("SELECT ?")

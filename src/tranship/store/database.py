@@ -192,6 +192,8 @@ class Database:
 
         try:
             yield
+        except sqlite3.ProgrammingError:  # a mistake of ours, which is not the store's state
+            raise
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
