@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from tranship.cli import ends, options
 from tranship.endpoints.several import SeveralSources
-from tranship.engine.graph import read_all
+from tranship.engine.graph import Graph, read_all
 from tranship.engine.run import Run
+from tranship.engine.selection import Selection
 from tranship.engine.settling import MAX_CONFIG
-from tranship.errors import InvalidArgument, NotFound, TranshipError, printable
+from tranship.errors import NotFound, TranshipError, printable
 from tranship.model import strict_json
 from tranship.model.descriptor import Root
-from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, Manifest, parse
+from tranship.model.manifest import MAX_DOCUMENT, Document, Index, Manifest, parse
 from tranship.model.platform import Platform, default
 from tranship.model.platform import only as best_for
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An object of an image. `document` is None of a blob, and of a document that is not there."""
+    """An object of an image. `document` may be without its bytes; it is None of a blob, and of a document that is not there."""
 
     descriptor: Descriptor
     present: bool
@@ -88,41 +89,37 @@ def reading(args: Namespace, end: Readable) -> contextlib.AbstractContextManager
 def graph(source: Source, root: Root, *, only: Matcher | None = None, look: bool = False) -> Node:
     """Read the documents below a root; what is not there stays a node without children. DigestMismatch for wrong bytes.
 
+    They are bounded as those of a transfer are, and kept without their bytes, but for the root's.
+
     only  leave out the children of an index that are for other platforms
     look  ask even a source that takes it on trust (a registry) whether each blob is there, with a request each
     """
-    known: dict[Digest, Node] = {}
     is_there: Callable[[Descriptor], bool] = getattr(source, "holds", source.has) if look else source.has
+    selection = Selection(matcher=only)
+    found = Graph(source, selection, Run(), None)
+    if root.descriptor.is_document:
+        found.read([root])
+    known: dict[Digest, Node] = {}
 
-    def visit(descriptor: Descriptor, depth: int) -> Node:
+    def visit(descriptor: Descriptor) -> Node:
         if descriptor.digest not in known:
-            known[descriptor.digest] = read(descriptor, depth) if descriptor.is_document else leaf(descriptor)
+            known[descriptor.digest] = read(descriptor) if descriptor.is_document else leaf(descriptor)
         return known[descriptor.digest]
 
+    def read(descriptor: Descriptor) -> Node:
+        match found.documents[descriptor.digest]:
+            case Index() as index:
+                return Node(descriptor, True, index, tuple(map(visit, selection.successors(index))))
+            case Manifest() as manifest:  # below it everything is a blob
+                return Node(descriptor, True, manifest, tuple(map(leaf, manifest.children)))
+            case None:
+                return Node(descriptor, False)
+
     def leaf(descriptor: Descriptor) -> Node:
-        return Node(descriptor, present=is_there(descriptor))
+        return Node(descriptor, is_there(descriptor))
 
-    def read(descriptor: Descriptor, depth: int) -> Node:
-        if depth > MAX_DEPTH:
-            raise InvalidArgument(f"the index of {printable(root.name or root.descriptor.digest)} is nested too deeply")
-        try:
-            document = parse(read_document(source, descriptor), descriptor)
-        except NotFound:
-            return Node(descriptor, present=False)
-        if isinstance(document, Manifest):  # below a manifest everything is a blob
-            return Node(descriptor, present=True, document=document, children=tuple(map(leaf, document.children)))
-        return Node(
-            descriptor,
-            present=True,
-            document=document,
-            children=tuple(
-                visit(child, depth + 1)
-                for child in document.manifests
-                if only is None or child.platform is None or only.match(child.platform)
-            ),
-        )
-
-    return visit(root.descriptor, 0)
+    top, raw = visit(root.descriptor), found.raw.get(root.descriptor.digest)
+    return top if top.document is None or raw is None else replace(top, document=replace(top.document, raw=raw))
 
 
 def read_document(source: Source, descriptor: Descriptor) -> bytes:

@@ -79,7 +79,7 @@ def _bytes(args: Namespace, source: Source, root: Root) -> bytes:
         return images.read_document(source, root.descriptor)
     manifest = images.only_manifest(source, root, options.platforms_of(args))
     if args.raw and manifest.document is not None:
-        return manifest.document.raw
+        return manifest.document.raw or images.read_document(source, manifest.descriptor)
     config = images.read_config(source, manifest)
     if config is None:
         raise NotFound(f"the config of {printable(root.name or root.descriptor.digest)} is not there", side="source")

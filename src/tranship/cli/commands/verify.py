@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tranship import pump
     from tranship.model.descriptor import Descriptor
+    from tranship.model.digest import Digest
 
 EXAMPLES = """
   tranship verify
@@ -67,25 +68,26 @@ def _ends(args: Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"checked": 0, "bytes": 0, "corrupt": [], "missing": []}
     for text in args.end:
         with images.opened(args, text) as source:
-            nodes: dict[str, images.Node] = {}
+            objects: dict[Digest, tuple[Descriptor, bool]] = {}  # and whether it is there
             for root in source.roots():
                 try:
-                    nodes |= {node.descriptor.digest: node for node in images.graph(source, root).walk()}
+                    for node in images.graph(source, root).walk():
+                        objects[node.descriptor.digest] = node.descriptor, node.present
                 except DigestMismatch as error:  # of a document, which then leads nowhere
                     result["corrupt"].append(error.descriptor.digest if error.descriptor else root.descriptor.digest)
-            with counting(args, "verifying", sum(n.descriptor.size for n in nodes.values())) as advance:
-                for node in nodes.values():
-                    if not node.present:
-                        result["missing"].append(node.descriptor.digest)
+            with counting(args, "verifying", sum(descriptor.size for descriptor, _ in objects.values())) as advance:
+                for descriptor, present in objects.values():
+                    if not present:
+                        result["missing"].append(descriptor.digest)
                         continue
                     try:
-                        if not _is_right(source, node.descriptor, advance):
-                            result["corrupt"].append(node.descriptor.digest)
+                        if not _is_right(source, descriptor, advance):
+                            result["corrupt"].append(descriptor.digest)
                     except NotFound:  # as a registry shows only when it is asked
-                        result["missing"].append(node.descriptor.digest)
+                        result["missing"].append(descriptor.digest)
                         continue
                     result["checked"] += 1
-                    result["bytes"] += node.descriptor.size
+                    result["bytes"] += descriptor.size
     return result
 
 
