@@ -1,14 +1,20 @@
-"""Names of the store as people type them: exact first, then as docker would complete them; what was taken is said."""
+"""Names of the store as people type them: exact first, then as docker would complete them; what was taken is said.
+
+An image may also be called by its digest, or the first digits of it, as docker and ctr show them.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from tranship.cli.output import safe, say
+from tranship.cli.output import count, safe, say
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+_DIGEST = re.compile(r"@?(?:sha256:)?([0-9a-f]{12,64})")  # 12 digits are what docker shows of an ID
 
 
 def taken(args: Namespace, patterns: Sequence[str], root: str | None, namespace: str) -> tuple[str, ...]:
@@ -20,15 +26,38 @@ def taken(args: Namespace, patterns: Sequence[str], root: str | None, namespace:
     if not patterns:
         return ()
     with Store(root=root).open(create=False) as store:
-        present = {image.name for image in store.namespace(namespace).images.list()}
-    try:
-        chosen = naming.select(present, patterns)
-    except NotFound as error:
-        raise NotFound(f"{error.message} in namespace {safe(namespace)} of the store", hint=error.hint) from None
-    for one in chosen:
-        if one.how == "completed":
-            say(args, f"{safe(one.pattern)} is {safe(one.name)}")
-    return tuple(one.name for one in chosen)
+        present = {image.name: image.target.digest for image in store.namespace(namespace).images.list()}
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        try:
+            chosen = naming.select(present, [pattern])
+        except NotFound as error:
+            names = _of_digest(present, pattern)
+            if not names:
+                raise NotFound(
+                    f"{error.message} in namespace {safe(namespace)} of the store", hint=error.hint
+                ) from None
+            say(args, f"{safe(pattern)} is {', '.join(map(safe, names))}")
+        else:
+            names = [one.name for one in chosen]
+            if chosen[0].how == "completed":
+                say(args, f"{safe(pattern)} is {safe(names[0])}")
+            elif chosen[0].how != "exact":
+                say(args, f"{safe(pattern)} is {count(len(names), 'image')}")
+        found.update(dict.fromkeys(names))
+    return tuple(found)
+
+
+def _of_digest(present: Mapping[str, str], pattern: str) -> list[str]:
+    """The names of the one image whose digest begins so; InvalidArgument when it is more than one."""
+    from tranship.errors import InvalidArgument
+
+    digits = _DIGEST.fullmatch(pattern)
+    names = [name for name, digest in present.items() if digits and digest.startswith(f"sha256:{digits[1]}")]
+    digests = sorted({present[name] for name in names})
+    if len(digests) > 1:
+        raise InvalidArgument(f"{safe(pattern)} begins the digests of {len(digests)} images: {', '.join(digests[:3])}")
+    return names
 
 
 def completed(args: Namespace, name: str) -> str:

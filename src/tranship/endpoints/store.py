@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from tranship.model.descriptor import Root
 from tranship.model.manifest import MAX_DOCUMENT, Document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -99,12 +100,12 @@ class Store:
 
     @contextlib.contextmanager
     def open_source(self, run: Run) -> Iterator[StoreSource]:
-        """Open for reading: a lease keeps the images while they are read."""
+        """Open for reading: a lease keeps the images while they are read. Where there are none, nothing is written."""
         del run
-        with self._store(create=False) as store:
+        with self._store(create=False) as store, contextlib.ExitStack() as stack:
             space = store.namespace(self.namespace)
-            with space.leases.holding() as lease:
-                yield StoreSource(store, space, lease, patterns(self.names))
+            lease = functools.cache(lambda: stack.enter_context(space.leases.holding()))
+            yield StoreSource(store, space, lease, patterns(self.names))
 
     @contextlib.contextmanager
     def open_destination(self, run: Run) -> Iterator[StoreDestination]:
@@ -162,7 +163,9 @@ class StoreSource:
 
     readers = 1
 
-    def __init__(self, store: OpenStore, space: NamespaceView, lease: Lease, names: Sequence[str]) -> None:
+    def __init__(
+        self, store: OpenStore, space: NamespaceView, lease: Callable[[], Lease], names: Sequence[str]
+    ) -> None:
         self._store = store
         self._space = space
         self._lease = lease
@@ -184,7 +187,10 @@ class StoreSource:
                 if one.how in ("exact", "completed"):
                     check_pinned(one.name, images[one.name].target, "the store")
         roots = [Root(images[name].target, name) for name in chosen]
-        self._space.content.ensure_all({root.descriptor.digest: _NOTHING for root in roots}, lease=self._lease.id)
+        digests = [root.descriptor.digest for root in roots]
+        recorded = {digest: _NOTHING for digest in digests if self._space.content.has(digest)}
+        if recorded:  # what was forgotten is not taken up again because somebody looks
+            self._space.content.ensure_all(recorded, lease=self._lease().id)
         return roots
 
     def has(self, descriptor: Descriptor) -> bool:

@@ -276,8 +276,8 @@ class Chosen(NamedTuple):
 def select(names: Collection[str], patterns: Iterable[str]) -> list[Chosen]:
     """Pick among `names`, each at most once: exactly; as docker completes it; by `*?[…]`; below `PREFIX/`.
 
-    The first rule that picks anything ends the search for its pattern. Globs see full names and familiar ones.
-    Raises NotFound, with what comes close.
+    The first rule that picks anything ends the search for its pattern. A glob is held against the name as docker shows it,
+    and one with a slash against the full name too: else `doc*` were all of docker.io. Raises NotFound, with what comes close.
     """
     chosen: dict[str, Chosen] = {}
     for pattern in patterns:
@@ -303,7 +303,7 @@ def _pick(names: Collection[str], pattern: str) -> Iterator[Chosen]:
         from fnmatch import fnmatchcase
 
         for name in sorted(names):
-            if fnmatchcase(name, pattern) or fnmatchcase(repo_tag(name) or name, pattern):
+            if fnmatchcase(_shown(name), pattern) or ("/" in pattern and fnmatchcase(name, pattern)):
                 yield Chosen(name, pattern, "glob")
     elif pattern.endswith("/"):
         for name in sorted(names):
@@ -311,12 +311,29 @@ def _pick(names: Collection[str], pattern: str) -> Iterator[Chosen]:
                 yield Chosen(name, pattern, "prefix")
 
 
+def _shown(name: str) -> str:
+    """A name as docker shows it; one that docker would not call so stays as it is."""
+    try:
+        reference = Reference.parse(name)
+    except InvalidReference:
+        return name
+    return reference.familiar if str(reference) == name else name
+
+
 def _closest(names: Collection[str], pattern: str) -> str | None:
-    """A hint: names that are spelled like `pattern`."""
+    """A hint: names whose repositories are spelled like that of `pattern`; tags are all alike."""
     if not names:
         return "there is none at all"
     from difflib import get_close_matches
 
-    shown = {repo_tag(name) or name: name for name in sorted(names)[:2000]}  # matching is slow; a hint may miss
-    close = get_close_matches(pattern[:200], shown, n=3, cutoff=0.5)
+    shown: dict[str, list[str]] = {}
+    for name in map(_shown, sorted(names)[:2000]):  # matching is slow; a hint may miss
+        shown.setdefault(_untagged(name), []).append(name)
+    near = get_close_matches(_untagged(pattern[:200]), shown, n=3, cutoff=0.6)
+    close = get_close_matches(pattern[:200], [name for one in near for name in shown[one]], n=3, cutoff=0)
     return f"did you mean {' or '.join(map(printable, close))}?" if close else None
+
+
+def _untagged(name: str) -> str:
+    before, slash, last = name.partition("@")[0].rpartition("/")
+    return before + slash + last.partition(":")[0]
