@@ -42,15 +42,26 @@ def test_ls_as_json_counts_every_object_once(stocked):
     assert image["name"] == "1.0"
 
 
-def test_an_empty_or_absent_store_lists_nothing(tranship):
+def test_a_store_that_nobody_has_made_yet_lists_nothing(tranship, monkeypatch):
+    monkeypatch.delenv("TRANSHIP_ROOT")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tranship.root.parent / "data"))
+    monkeypatch.setattr(os, "getuid", lambda: 1000)  # root's store is elsewhere
     assert tranship("ls").lines == ["NAME  DIGEST  SIZE  PLATFORMS"]
     assert tranship("ls", "--json").json == {"images": []}
-    assert tranship("check").code == 0
-    assert not tranship.root.exists()
-    for words in (["gc"], ["df"], ["verify"], ["fsck"], ["content", "ls"], ["rm", "x"], ["digest", "x"]):
-        ran = tranship.failing(*words)
+    assert tranship.failing("check").code == 3
+
+
+def test_a_store_that_was_named_and_is_not_there_is_an_error(tranship):
+    for words in ("ls", "check", "gc", "df", "verify", "fsck", "content ls", "rm x", "digest x"):
+        ran = tranship.failing(*words.split())
         assert ran.code == 3
-        assert "there is no store" in ran.err
+        assert f"there is no store at {tranship.root}\n  hint: nothing is stored yet" in ran.err, words
+    Path("file").touch()
+    for words in ("ls", "check", "pack . app:1"):
+        ran = tranship.failing(*words.split(), "--root", "file")
+        assert ran.code == 2
+        assert "file is not a folder" in ran.err, words
+    assert not tranship.root.exists()
 
 
 def test_inspect_shows_configs_and_layers_of_each_platform(stocked):

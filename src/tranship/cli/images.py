@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tranship.cli import ends, options
 from tranship.endpoints.several import SeveralSources
 from tranship.engine.graph import Graph, read_all
+from tranship.engine.protocols import LooksUp
 from tranship.engine.run import Run
 from tranship.engine.selection import Selection
 from tranship.engine.settling import MAX_CONFIG
@@ -21,7 +22,7 @@ from tranship.model.platform import only as best_for
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tranship.engine.protocols import Readable, Source
     from tranship.model.descriptor import Descriptor
@@ -72,8 +73,8 @@ class Node:
 
 @contextlib.contextmanager
 def opened(args: Namespace, text: str | None) -> Iterator[Source]:
-    """The source of an end; a bare word is a name of the store. Without a text: the whole store, empty if there is none."""
-    if text is None and not options.has_store(args):
+    """The source of an end; a bare word is a name of the store. Without a text: the whole store, which may not be there yet."""
+    if text is None and options.may_lack_store(args):
         yield SeveralSources([])
         return
     with reading(args, ends.source(args, text or "store:", default="store")) as source:
@@ -94,7 +95,7 @@ def graph(source: Source, root: Root, *, only: Matcher | None = None, look: bool
     only  leave out the children of an index that are for other platforms
     look  ask even a source that takes it on trust (a registry) whether each blob is there, with a request each
     """
-    is_there: Callable[[Descriptor], bool] = getattr(source, "holds", source.has) if look else source.has
+    is_there = source.holds if look and isinstance(source, LooksUp) else source.has
     selection = Selection(matcher=only)
     found = Graph(source, selection, Run(), None)
     if root.descriptor.is_document:

@@ -120,11 +120,12 @@ def store_of(args: Namespace, *, create: bool = False) -> OpenStore:
     return Store(root=args.root).open(create=create)
 
 
-def has_store(args: Namespace) -> bool:
-    """Is there a store where the command looks for one?"""
+def may_lack_store(args: Namespace) -> bool:
+    """Is the store where nobody has said that it is, and not there yet?"""
     from tranship.endpoints.store import default_root
 
-    return os.path.isdir(args.root or default_root(os.environ, os.getuid()))
+    said = args.root or os.environ.get("TRANSHIP_ROOT")
+    return not said and not os.path.isdir(default_root(os.environ, os.getuid()))
 
 
 # ---------------------------------------------------------------------------------------------------------- of transfers

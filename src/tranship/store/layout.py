@@ -31,6 +31,9 @@ _OURS = frozenset({"blobs", "ingest", "run", "quarantine", "lock", "state.db", "
 # SQLite's write-ahead log is shared memory: it works between processes of one machine only.
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "lustre", "afs", "gfs2", "ocfs2", "9p"})
 _NETWORK_FUSE = frozenset({"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.ceph-fuse"})
+_NO_STORE = (
+    "nothing is stored yet: `tranship pull`, `import` or `pack` makes a store; --root names one that is elsewhere"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,12 @@ def prepare(path: str, *, create: bool) -> Layout:
     root = os.path.realpath(path)
     shown = printable(root)
     if create:
-        os.makedirs(root, mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # a file: it is refused below
+            os.makedirs(root, mode=0o700, exist_ok=True)
     try:
         status = os.stat(root)
     except FileNotFoundError:
-        raise NotFound(f"there is no store at {shown}") from None
+        raise NotFound(f"there is no store at {shown}", hint=_NO_STORE) from None
     if not stat.S_ISDIR(status.st_mode):
         raise InvalidArgument(f"{shown} is not a folder")
     if status.st_uid != os.geteuid():
@@ -111,7 +115,7 @@ def prepare(path: str, *, create: bool) -> Layout:
 def _check_empty(root: str, shown: str, *, create: bool) -> None:
     found = set(os.listdir(root))
     if not create:
-        raise NotFound(f"there is no store at {shown}")
+        raise NotFound(f"there is no store at {shown}", hint=_NO_STORE)
     if not found <= _OURS:
         raise InvalidArgument(
             f"{shown} is not a store and is not empty: it holds {printable(min(found - _OURS))}",

@@ -33,7 +33,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Check."""
     found: list[dict[str, Any]] = []
-    for text in args.end or [None]:
+    for text in args.end or ["store:"]:
         with images.opened(args, text) as source:
             for root in source.roots():
                 top = images.graph(source, root, look=True)
