@@ -13,9 +13,9 @@ from tranship.errors import InvalidArgument, PartialFailure, TranshipError
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from tranship.engine.plan import Partial, Plan
+    from tranship.engine.plan import Partial
     from tranship.engine.protocols import Readable, Writable
     from tranship.engine.run import Limits
     from tranship.engine.selection import Selection
@@ -75,20 +75,21 @@ def _plan(
     args: Namespace, source: Readable, destination: Writable, selection: Selection, limits: Limits
 ) -> tuple[dict[str, Any], str]:
     """What a transfer would do, and ask of registries (but for tokens and what is tried again); nothing is done."""
+    from tranship.engine.protocols import CountsReading, CountsWriting
     from tranship.engine.transfer import plan
 
     with progress.reporter(args) as reporter:
         todo = plan(source, destination, selection=selection, reporter=reporter, limits=limits)
     _tell_partial(args, todo.partial)
-    reading: Callable[[Plan], int] | None = getattr(source, "requests_to_read", None)
-    writing: Callable[[Plan], int] | None = getattr(destination, "requests_to_write", None)
+    requests = source.requests_to_read(todo) if isinstance(source, CountsReading) else 0
+    requests += destination.requests_to_write(todo) if isinstance(destination, CountsWriting) else 0
     document = {
         "images": [_image(root) for root in todo.roots],
         "complete": [_image(root) for root in todo.complete],
         "objects": [{**d.plain.to_json(), "present": d.digest in todo.present} for d in (*todo.documents, *todo.blobs)],
         "bytes": todo.bytes,
         "bytesToMove": todo.bytes_to_move,
-        "requests": sum(counted(todo) for counted in (reading, writing) if counted is not None),
+        "requests": requests,
         "partial": [_partial(part) for part in todo.partial],
     }
     return document, ""

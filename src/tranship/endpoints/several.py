@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tranship.endpoints.choosing import patterns
 from tranship.engine.graph import read_all
+from tranship.engine.protocols import InRepository, ListsReferrers, LooksUp, ReadsInParallel
 from tranship.errors import TranshipError
 from tranship.model.manifest import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tranship.engine.protocols import Blob, Readable, Source
     from tranship.engine.run import Run
@@ -66,7 +67,7 @@ class SeveralSources:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._homes: dict[Digest, Source] = {}
-        self.readers = max((getattr(source, "readers", 1) for source in sources), default=1)
+        self.readers = max((source.readers for source in sources if isinstance(source, ReadsInParallel)), default=1)
 
     def roots(self) -> Sequence[Root]:
         """The images of all sources; one that comes twice under the same name is there once."""
@@ -102,8 +103,7 @@ class SeveralSources:
         """What refers to an object, in any of them."""
         found: dict[str, Descriptor] = {}
         for source in self._sources:
-            lister = getattr(source, "referrers", None)
-            for descriptor in lister(subject, artifact_type) if lister is not None else ():
+            for descriptor in source.referrers(subject, artifact_type) if isinstance(source, ListsReferrers) else ():
                 found.setdefault(descriptor.digest, descriptor)
                 self.note([descriptor], source)
         return [found[digest] for digest in sorted(found)]
@@ -111,8 +111,7 @@ class SeveralSources:
 
 def _holds(source: Source, descriptor: Descriptor) -> bool:
     """Has a source an object that none of its documents has named? One that takes such things on trust is asked in earnest."""
-    look: Callable[[Descriptor], bool] = getattr(source, "holds", source.has)
-    return look(descriptor)
+    return source.holds(descriptor) if isinstance(source, LooksUp) else source.has(descriptor)
 
 
 class _Document:
@@ -129,8 +128,7 @@ class _Document:
     @property
     def repositories(self) -> Sequence[str]:
         """Where it is, of a registry's."""
-        found: Sequence[str] = getattr(self._blob, "repositories", ())
-        return found
+        return self._blob.repositories if isinstance(self._blob, InRepository) else ()
 
     @contextlib.contextmanager
     def open(self, offset: int = 0) -> Iterator[Reader]:

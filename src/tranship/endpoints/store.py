@@ -161,8 +161,6 @@ def _opened(descriptor: Descriptor, store: OpenStore, space: NamespaceView) -> A
 class StoreSource:
     """The readable side of a store."""
 
-    readers = 1
-
     def __init__(
         self, store: OpenStore, space: NamespaceView, lease: Callable[[], Lease], names: Sequence[str]
     ) -> None:

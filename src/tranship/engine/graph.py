@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tranship.engine.protocols import ListsReferrers, ReadsInParallel
 from tranship.errors import DigestMismatch, InvalidArgument, NotFound, blamed_on, printable
 from tranship.model import mediatypes
 from tranship.model.descriptor import Descriptor, Root
@@ -73,7 +74,7 @@ class Graph:
         raise InvalidArgument(f"indexes are nested more than {MAX_DEPTH} deep")
 
     def _load_all(self, wanted: Sequence[Descriptor]) -> list[Document | None]:
-        workers = min(getattr(self._source, "readers", 1), len(wanted))
+        workers = min(self._source.readers if isinstance(self._source, ReadsInParallel) else 1, len(wanted))
         if workers <= 1:
             return [self._load(descriptor) for descriptor in wanted]
         from concurrent.futures import ThreadPoolExecutor
@@ -121,8 +122,7 @@ class Graph:
         found: dict[Digest, Root] = {}
         asked: set[Digest] = set()
         subjects = [d for d in self.documents if self.documents[d] is not None]
-        lister = getattr(self._source, "referrers", None)
-        if lister is None:
+        if not isinstance(self._source, ListsReferrers):
             return []
         for _ in range(MAX_DEPTH):
             fresh: list[Root] = []
@@ -131,7 +131,7 @@ class Graph:
                 if document is None or subject in asked:
                     continue
                 asked.add(subject)
-                for descriptor in lister(document.descriptor, self._selection.referrers or None):
+                for descriptor in self._source.referrers(document.descriptor, self._selection.referrers or None):
                     if descriptor.digest not in found and descriptor.is_document:
                         fresh.append(Root(descriptor, None, subject))
                         found[descriptor.digest] = fresh[-1]

@@ -111,6 +111,24 @@ class Writable(Protocol):
 # ------------------------------------------------------------------------------------------------------------- abilities
 
 
+@runtime_checkable
+class CountsReading(Protocol):
+    """Of a Readable: reading costs requests, of which there may be a limit."""
+
+    def requests_to_read(self, plan: Plan) -> int:
+        """About how many reading what the plan moves will take."""
+        ...
+
+
+@runtime_checkable
+class CountsWriting(Protocol):
+    """Of a Writable: as CountsReading."""
+
+    def requests_to_write(self, plan: Plan) -> int:
+        """About how many writing what the plan moves will take."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FileSpan:
     """Bytes of an open regular file: `size` bytes at `offset` of descriptor `fd`, valid while the span's context is open.
@@ -260,6 +278,25 @@ class HasScratch(Protocol):
 
     def scratch(self) -> Path:
         """The folder; files put there are removed by whoever puts them, and after a crash by the destination."""
+        ...
+
+
+@runtime_checkable
+class ReadsInParallel(Protocol):
+    """Of a Source: several documents can be read at once, and it gains by that (a registry)."""
+
+    @property
+    def readers(self) -> int:
+        """How many at once."""
+        ...
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """Of a Source: it can look up what `has` takes on trust, by a request each (a registry)."""
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Is it there, in earnest?"""
         ...
 
 

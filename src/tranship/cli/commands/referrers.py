@@ -36,17 +36,18 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """List."""
+    from tranship.engine.protocols import ListsReferrers
+
     end = ends.source(args, args.reference, default="docker")
     rows: list[dict[str, Any]] = []
     with images.reading(args, end) as source:
-        lister = getattr(source, "referrers", None)
-        if lister is None:
+        if not isinstance(source, ListsReferrers):
             raise Unsupported(f"{end} knows no referrers")
         for root in source.roots():
             subject = root.descriptor
             if args.platform:
                 subject = images.only_manifest(source, root, options.platforms_of(args)).descriptor
-            rows += [_row(source, found, subject.digest) for found in lister(subject, args.type)]
+            rows += [_row(source, found, subject.digest) for found in source.referrers(subject, args.type)]
     if args.json:
         output.print_json({"referrers": rows})
     elif args.quiet:

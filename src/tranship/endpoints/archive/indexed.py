@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 class WithIndex:
     """The readable side."""
 
-    readers = 1
-
     def __init__(self, images: ArchiveSource, names: Sequence[str]) -> None:
         self._images = images
         self._names = names

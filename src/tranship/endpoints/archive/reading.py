@@ -42,8 +42,6 @@ def open_images(contents: Contents, where: str, run: Run, *, wanted: Format) -> 
 class ArchiveSource:
     """The readable side of an archive with a layout inside: blobs are members by the names of their digests."""
 
-    readers = 1
-
     def __init__(self, contents: Contents, where: str, roots: Sequence[Root] | None = None) -> None:
         self._contents = contents
         self._where = where
