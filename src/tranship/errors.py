@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tranship.model.descriptor import Descriptor
+    from tranship.model.digest import Digest
 
 Side = Literal["source", "destination"]
 
@@ -223,7 +224,14 @@ class FailedPrecondition(TranshipError):
 
 
 class CommitMismatch(FailedPrecondition):
-    """An ingest's size or digest is not what its commit expected. The ingest survives."""
+    """An ingest's size or digest is not what its commit expected. The ingest survives.
+
+    `actual` is the digest that was found, where it came to that.
+    """
+
+    def __init__(self, message: str, *, actual: Digest | None = None) -> None:
+        super().__init__(message)
+        self.actual = actual
 
 
 class MissingContent(FailedPrecondition):

@@ -227,6 +227,37 @@ def test_the_callers_digest_saves_a_second_reading(content):
             writer.commit(3, Digest.of(b"abc"), actual=DIGEST)
 
 
+def test_the_second_reading_is_told_of_and_may_be_stopped(content):
+    seen = []
+
+    def stop_late(count):
+        seen.append(count)
+        if sum(seen) > len(DATA) // 2:
+            raise Aborted("enough")
+
+    with content.writer("told") as writer:
+        writer.write_at(DATA, 0)
+        with pytest.raises(Aborted, match="enough"):
+            writer.commit(len(DATA), DIGEST, advance=stop_late)
+    with content.writer("told") as writer:
+        assert writer.offset == len(DATA)
+        seen.clear()
+        writer.commit(len(DATA), DIGEST, advance=seen.append)
+    assert sum(seen) == len(DATA)
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_mismatch_carries_the_digest_that_was_found(content, algorithm):
+    with content.writer("wrong") as writer:
+        writer.write(b"abc")
+        with pytest.raises(CommitMismatch) as caught:
+            writer.commit(3, Digest.of(b"abd", algorithm))
+    assert caught.value.actual == Digest.of(b"abc", algorithm)
+    with pytest.raises(CommitMismatch) as caught:
+        content.put(b"abc", Digest.of(b"abd", algorithm), 3)
+    assert caught.value.actual == Digest.of(b"abc", algorithm)
+
+
 def content_fd(data):
     fd = os.memfd_create("data") if hasattr(os, "memfd_create") else os.open("/dev/null", os.O_RDWR)
     os.write(fd, data)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tranship.engine.progress import key
 from tranship.engine.protocols import Ranged
 from tranship.engine.verify import CheckedBlob, check_digest
-from tranship.errors import AlreadyExists, CommitMismatch, DigestMismatch, OutOfRange, Unavailable
+from tranship.errors import AlreadyExists, CommitMismatch, DigestMismatch, NotFound, OutOfRange, Unavailable
 from tranship.pump import pump
 
 if TYPE_CHECKING:
@@ -58,11 +58,18 @@ def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, leas
             if writer.offset < descriptor.size:
                 _append(blob, writer)
             actual = None if resumed else descriptor.digest  # the reader raises rather than give wrong bytes
-            writer.commit(descriptor.size, descriptor.digest, labels, actual=actual, lease=lease)
+            meter = run.meter(descriptor)
+            if resumed:
+                meter.restart()
+            writer.commit(descriptor.size, descriptor.digest, labels, actual=actual, lease=lease, advance=meter.advance)
         except AlreadyExists:
             content.ensure(descriptor.digest, labels=labels, lease=lease)
-        except CommitMismatch:
-            _refuse(content, ref, blob)
+        except CommitMismatch as mismatch:
+            with contextlib.suppress(NotFound):  # which of its bytes came wrong cannot be told: all of them go
+                content.abort(ref)
+            if mismatch.actual is not None:
+                check_digest(descriptor, mismatch.actual)
+            raise
         except DigestMismatch:
             writer.abort()
             raise
@@ -77,14 +84,6 @@ def _append(blob: Blob, writer: Writer) -> None:
             at += writer.write_at(chunk, at)
 
         pump(reader, write)
-
-
-def _refuse(content: Content, ref: str, blob: Blob) -> None:
-    """The bytes are wrong, and which of them came when cannot be told: drop them all."""
-    writer = content.writer(ref)
-    actual = writer.digest_so_far
-    writer.abort()
-    check_digest(blob.descriptor, actual)
 
 
 def _in_ranges(blob: Ranged, writer: Writer, size: int, run: Run, checked: Blob) -> None:

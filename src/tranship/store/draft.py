@@ -101,7 +101,9 @@ class Draft:
             pump.hash_range(self.fd, 0, placement.size, hasher)
             actual = Digest.from_hash(placement.digest.algorithm, hasher)
         if actual != placement.digest:
-            raise CommitMismatch(f"unexpected commit digest {actual}, expected {placement.digest}: failed precondition")
+            raise CommitMismatch(
+                f"unexpected commit digest {actual}, expected {placement.digest}: failed precondition", actual=actual
+            )
         self._open = False
         os.close(self.fd)
         return settle(self._scope, placement)

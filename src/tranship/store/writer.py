@@ -88,10 +88,7 @@ class Writer:
     @property
     def digest_so_far(self) -> Digest:
         """The digest of the bytes up to `offset`. What this writer has not hashed while writing is read again."""
-        if self._ingest.ghost and self._expected is not None:
-            return self._expected
-        self._catch_up()
-        return Digest.from_hash(self._hasher.name, self._hasher)
+        return self._digest_so_far(pump.nothing)
 
     # ------------------------------------------------------------------------------------------------- writing
 
@@ -154,6 +151,7 @@ class Writer:
         *,
         actual: Digest | None = None,
         lease: str | None = None,
+        advance: pump.Advance = pump.nothing,
     ) -> Digest:
         """Make the bytes up to `offset` a blob of the namespace, with these labels, durably; returns its digest.
 
@@ -162,6 +160,7 @@ class Writer:
                         been hashed by `write` is read again
         lease           what holds the blob from now on; None: the lease that the writer was opened with. An ingest that is
                         opened without a lease outlives a failed transfer, and is there for the next one to resume
+        advance         told of the bytes that are read again; what it raises leaves the ingest to be resumed
 
         Raises CommitMismatch when they are not as expected (the ingest survives, and can be resumed, begun again or
         aborted), and AlreadyExists when the namespace had the blob (then it is held by the lease, its labels are as they
@@ -169,23 +168,32 @@ class Writer:
         """
         try:
             self._lease = lease or self._lease
-            return self._commit(size, expected or self._expected, label_rules.checked(labels) or self._labels, actual)
+            self._check_size(size)
+            actual = self._checked(expected or self._expected, actual, advance)
+            return self._commit(actual, label_rules.checked(labels) or self._labels)
         finally:
             self.close()
 
-    def _commit(self, size: int, expected: Digest | None, labels: Mapping[str, str], actual: Digest | None) -> Digest:
+    def _check_size(self, size: int) -> None:
         if self._closed:
             raise FailedPrecondition(f"writer of ref {printable(self.ref)} is closed: failed precondition")
         if size > 0 and size != self.offset:
             raise CommitMismatch(
                 f'"{printable(self.ref)}" failed size validation: {self.offset} != {size}: failed precondition'
             )
+
+    def _checked(self, expected: Digest | None, actual: Digest | None, advance: pump.Advance) -> Digest:
         if actual is None:
             if expected is not None and expected.algorithm != self._hasher.name:
                 self._hasher, self._hashed = expected.hasher(), 0
-            actual = self.digest_so_far
+            actual = self._digest_so_far(advance)
         if expected is not None and actual != expected:
-            raise CommitMismatch(f"unexpected commit digest {actual}, expected {expected}: failed precondition")
+            raise CommitMismatch(
+                f"unexpected commit digest {actual}, expected {expected}: failed precondition", actual=actual
+            )
+        return actual
+
+    def _commit(self, actual: Digest, labels: Mapping[str, str]) -> Digest:
         placement = Placement(
             self._scope.namespace,
             actual,
@@ -253,11 +261,16 @@ class Writer:
                 self._scope.core.space.claim(end - self._claimed)
                 self._claimed = end
 
-    def _catch_up(self) -> None:
-        if self._hashed < self.offset:
-            self._hashed += pump.hash_range(
-                self._ingest.data_fd, self._hashed, self.offset - self._hashed, self._hasher
-            )
+    def _digest_so_far(self, advance: pump.Advance) -> Digest:
+        if self._ingest.ghost and self._expected is not None:
+            return self._expected
+
+        def note(count: int) -> None:
+            self._hashed += count
+            advance(count)
+
+        pump.hash_range(self._ingest.data_fd, self._hashed, self.offset - self._hashed, self._hasher, advance=note)
+        return Digest.from_hash(self._hasher.name, self._hasher)
 
     def _materialise(self) -> None:
         """Bring the bytes of a blob of another namespace, when somebody writes after all instead of committing."""
