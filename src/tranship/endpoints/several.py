@@ -62,11 +62,15 @@ class Several:
 
 
 class SeveralSources:
-    """The readable side. Whose images need an object is noted while documents are read, and there it is looked for first."""
+    """The readable side. Whose images need an object is noted while documents are read, and there it is looked for first.
+
+    Who has it is kept: `has` finds it out while the transfer is planned, so a blob then is that source's own.
+    """
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
-        self._homes: dict[Digest, Source] = {}
+        self._homes: dict[Digest, Source] = {}  # whose images need it
+        self._holders: dict[Digest, Source] = {}  # who has been found to have it
         self.readers = max((source.readers for source in sources if isinstance(source, ReadsInParallel)), default=1)
 
     def roots(self) -> Sequence[Root]:
@@ -80,19 +84,32 @@ class SeveralSources:
 
     def has(self, descriptor: Descriptor) -> bool:
         """Has any of them the object?"""
-        return self._holder(descriptor) is not None
+        return self._find(descriptor) is not None
 
     def blob(self, descriptor: Descriptor) -> Blob:
-        """The object of whoever has it; when nobody does, of the one whose image needs it, whose error will tell."""
-        holder = self._holder(descriptor) or self._homes.get(descriptor.digest) or self._sources[-1]
-        return _Document(descriptor, holder, self) if descriptor.is_document else holder.blob(descriptor)
+        """The object of whoever has it; where that is not known yet, it is looked for on opening."""
+        holder = self._holders.get(descriptor.digest)
+        if holder is None or descriptor.is_document:
+            return _Sought(descriptor, self)
+        return holder.blob(descriptor)
+
+    def holder(self, descriptor: Descriptor, *, look: bool) -> Source:
+        """Who has it; when nobody does, whose image needs it, whose error will tell. `look`: ask those who may."""
+        found = self._find(descriptor) if look else self._holders.get(descriptor.digest)
+        return found or self._homes.get(descriptor.digest) or self._sources[-1]
 
     def note(self, children: Sequence[Descriptor], home: Source) -> None:
         """Note whose images need these."""
         for child in children:
             self._homes.setdefault(child.digest, home)
 
-    def _holder(self, descriptor: Descriptor) -> Source | None:
+    def _find(self, descriptor: Descriptor) -> Source | None:
+        found = self._holders.get(descriptor.digest) or self._look(descriptor)
+        if found is not None:
+            self._holders[descriptor.digest] = found
+        return found
+
+    def _look(self, descriptor: Descriptor) -> Source | None:
         home = self._homes.get(descriptor.digest)
         if home is not None and home.has(descriptor):
             return home
@@ -114,28 +131,32 @@ def _holds(source: Source, descriptor: Descriptor) -> bool:
     return source.holds(descriptor) if isinstance(source, LooksUp) else source.has(descriptor)
 
 
-class _Document:
-    """A document of one of the sources; what it names is looked for there first."""
+class _Sought:
+    """An object that is looked for when it is opened. What a document names is looked for first where the document was."""
 
-    __slots__ = ("_blob", "_home", "_whole", "descriptor")
+    __slots__ = ("_whole", "descriptor")
 
-    def __init__(self, descriptor: Descriptor, home: Source, whole: SeveralSources) -> None:
+    def __init__(self, descriptor: Descriptor, whole: SeveralSources) -> None:
         self.descriptor = descriptor
-        self._blob = home.blob(descriptor)
-        self._home = home
         self._whole = whole
 
     @property
     def repositories(self) -> Sequence[str]:
         """Where it is, of a registry's."""
-        return self._blob.repositories if isinstance(self._blob, InRepository) else ()
+        blob = self._whole.holder(self.descriptor, look=False).blob(self.descriptor)
+        return blob.repositories if isinstance(blob, InRepository) else ()
 
     @contextlib.contextmanager
     def open(self, offset: int = 0) -> Iterator[Reader]:
-        """Read it whole."""
-        raw = read_all(self._home, self.descriptor)
+        """Look for it and open it; a document is read whole."""
+        holder = self._whole.holder(self.descriptor, look=True)
+        if not self.descriptor.is_document:
+            with holder.blob(self.descriptor).open(offset) as reader:
+                yield reader
+            return
+        raw = read_all(holder, self.descriptor)
         with contextlib.suppress(TranshipError):  # whoever reads it will say what is wrong with it
-            self._whole.note(parse(raw, self.descriptor).children, self._home)
-        reader = io.BytesIO(raw)
-        reader.seek(offset)
-        yield reader
+            self._whole.note(parse(raw, self.descriptor).children, holder)
+        whole = io.BytesIO(raw)
+        whole.seek(offset)
+        yield whole
