@@ -1,18 +1,21 @@
-"""Large blobs on their way into the store: what is resumed is hashed, and what is wrong is dropped."""
+"""Large blobs on their way into the store: what is resumed is hashed, what is wrong is dropped, and nobody writes on unseen."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import random
+import signal
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tranship import CancelToken, Store, transfer
+from tranship import CancelToken, Limits, Store, transfer
 from tranship.endpoints import receiving
 from tranship.engine.progress import key
-from tranship.errors import Cancelled, DigestMismatch, Unavailable
+from tranship.errors import Cancelled, DigestMismatch, NotFound, OutOfRange, Unavailable
 from tranship.model import mediatypes, strict_json
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
@@ -34,6 +37,16 @@ class Layer:
     def __init__(self, descriptor: Descriptor, opening: Callable[[int], Opening]) -> None:
         self.descriptor = descriptor
         self.open = opening
+
+
+class RangedLayer(Layer):
+    """One that can be read by several connections."""
+
+    def __init__(
+        self, descriptor: Descriptor, opening: Callable[[int], Opening], ranging: Callable[[int, int], Opening]
+    ) -> None:
+        super().__init__(descriptor, opening)
+        self.open_range = ranging
 
 
 class Image(Memory):
@@ -58,9 +71,9 @@ class Image(Memory):
         self.blobs[digest] = raw
         return Descriptor(media_type=media_type, digest=digest, size=len(raw))
 
-    def served(self, opening: Callable[[int], Opening]) -> Image:
+    def served(self, *openings: Any) -> Image:
         """The image with another way to open its layer."""
-        self.opened = Layer(self.layer, opening)
+        self.opened = (RangedLayer if len(openings) == 2 else Layer)(self.layer, *openings)
         return self
 
     @contextlib.contextmanager
@@ -133,4 +146,82 @@ def test_wrong_bytes_that_were_resumed_are_dropped_and_named_in_the_blobs_own_al
     assert caught.value.actual == Digest.of(wrong, algorithm)
     assert state(tmp_path, image.layer.digest) == (False, {})
     transfer(image, Store(root=tmp_path))
+    assert state(tmp_path, image.layer.digest) == (True, {})
+
+
+# ------------------------------------------------------------------------------------------------- several connections
+
+
+@pytest.fixture
+def _small_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "_STRETCH", SIZE // 4)
+
+
+def whole(offset: int) -> Opening:
+    reader = io.BytesIO(RAW)
+    reader.seek(offset)
+    return reader
+
+
+@pytest.mark.usefixtures("_small_stretches")
+def test_ctrl_c_waits_for_all_connections_of_a_blob(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    left = threading.Event()
+
+    def interrupt() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    barrier = threading.Barrier(2, action=interrupt)
+
+    class Slow(io.BytesIO):
+        def readinto(self, buffer: Any, /) -> int:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                barrier.wait(5)
+                barrier.abort()
+                left.wait(0.3)
+            return super().readinto(buffer)
+
+    image = Image().served(whole, lambda at, count: Slow(RAW[at : at + count]))
+    with pytest.raises(KeyboardInterrupt):
+        transfer(image, Store(root=tmp_path), limits=Limits(ranges=2, jobs=1))
+    alive = set(threading.enumerate()) - before
+    left.set()
+    for thread in alive:
+        thread.join()
+    assert not alive
+
+
+@pytest.mark.usefixtures("_small_stretches")
+def test_a_connection_that_fails_stops_the_others_in_the_middle_of_theirs(tmp_path: Path) -> None:
+    failed, chunks = threading.Event(), []
+
+    class Failing(io.BytesIO):
+        def readinto(self, _buffer: Any, /) -> int:
+            failed.set()
+            raise NotFound("the blob has gone")
+
+    class Endless(io.BytesIO):
+        def readinto(self, buffer: Any, /) -> int:
+            failed.wait(5)
+            time.sleep(0.001)
+            chunks.append(1)
+            return super().readinto(buffer[:1024])
+
+    def open_range(at: int, count: int) -> Opening:
+        return (Failing if at else Endless)(RAW[at : at + count])
+
+    with pytest.raises(NotFound, match="the blob has gone"):
+        transfer(Image().served(whole, open_range), Store(root=tmp_path), limits=Limits(ranges=2))
+    assert len(chunks) < SIZE // 4 // 1024
+
+
+@pytest.mark.usefixtures("_small_stretches")
+def test_a_source_that_turns_out_to_give_no_ranges_gives_the_rest_in_one_stream(tmp_path: Path) -> None:
+    def open_range(at: int, count: int) -> Opening:
+        if at > SIZE // 4:
+            raise OutOfRange("no ranges here")
+        return io.BytesIO(RAW[at : at + count])
+
+    image = Image().served(whole, open_range)
+    transfer(image, Store(root=tmp_path), limits=Limits(ranges=2))
     assert state(tmp_path, image.layer.digest) == (True, {})

@@ -8,10 +8,10 @@ several connections for one blob, they fill the ingest at their own offsets.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 from typing import TYPE_CHECKING
 
+from tranship.engine.parallel import in_parallel
 from tranship.engine.progress import key
 from tranship.engine.protocols import Ranged
 from tranship.engine.verify import CheckedBlob, check_digest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tranship.engine.protocols import Blob
-    from tranship.engine.run import Run
+    from tranship.engine.run import Meter, Run
     from tranship.pump import Advance
     from tranship.store.content import Content
     from tranship.store.writer import Writer
@@ -38,7 +38,7 @@ class RefTaken(Exception):  # no error: a step on the way
 def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, lease: str, run: Run) -> None:
     """Receive the blob, from where an earlier transfer was cut. DigestMismatch drops what is there."""
     descriptor = blob.descriptor
-    ref = key(descriptor.plain)
+    ref, meter = key(descriptor.plain), run.meter(descriptor)
     try:
         writer = content.writer(ref, total=descriptor.size, expected=descriptor.digest)
     except AlreadyExists:
@@ -52,13 +52,11 @@ def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, leas
         try:
             inner = blob.inner if isinstance(blob, CheckedBlob) else blob
             if run.limits.ranges > 1 and isinstance(inner, Ranged):
-                with contextlib.suppress(OutOfRange):  # a registry that gives no ranges gives the rest in one stream
-                    _in_ranges(inner, writer, descriptor.size, run, blob)
+                _in_ranges(inner, writer, run, meter)
                 resumed = True  # nothing has been hashed on the way
             if writer.offset < descriptor.size:
                 _append(blob, writer)
             actual = None if resumed else descriptor.digest  # the reader raises rather than give wrong bytes
-            meter = run.meter(descriptor)
             if resumed:
                 meter.restart()
             writer.commit(descriptor.size, descriptor.digest, labels, actual=actual, lease=lease, advance=meter.advance)
@@ -86,36 +84,30 @@ def _append(blob: Blob, writer: Writer) -> None:
         pump(reader, write)
 
 
-def _in_ranges(blob: Ranged, writer: Writer, size: int, run: Run, checked: Blob) -> None:
-    """Fill the ingest by several connections, each taking the next stretch when it has done one."""
-    stretches = itertools.count(writer.offset, _STRETCH)
-    meter = run.meter(checked.descriptor)
+def _in_ranges(blob: Ranged, writer: Writer, run: Run, meter: Meter) -> None:
+    """Fill the ingest by several connections, each taking the next stretch when it has done one.
+
+    A registry may turn out to give no ranges: then something is left.
+    """
+    size = meter.descriptor.size
     meter.done = writer.offset
     lock = threading.Lock()
-    failures: list[BaseException] = []
+    refused: list[OutOfRange] = []
 
     def advance(count: int) -> None:
         with lock:
             meter.advance(count)
 
-    def work() -> None:
-        while not failures:
-            with lock:
-                at = next(stretches)
-            if at >= size:
-                return
-            try:
-                _one_range(blob, writer, at, min(_STRETCH, size - at), advance)
-            except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, whatever it is
-                failures.append(error)
+    def fill(at: int) -> None:
+        if refused:
+            return
+        try:
+            _one_range(blob, writer, at, min(_STRETCH, size - at), advance)
+        except OutOfRange as error:
+            refused.append(error)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(run.limits.ranges)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    stretches = range(writer.offset, size, _STRETCH)
+    in_parallel(fill, stretches, min(run.limits.ranges, len(stretches)), run)
 
 
 def _one_range(blob: Ranged, writer: Writer, at: int, count: int, advance: Advance) -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from tranship.engine.memory import MemoryBlob
+from tranship.engine.parallel import in_parallel
 from tranship.engine.progress import Outcome, key
 from tranship.engine.protocols import Forgets, Sequential
 from tranship.engine.routes import ROUTES, note_origin
 from tranship.errors import Cancelled, MissingContent, TranshipError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from tranship.engine.plan import Plan
     from tranship.engine.protocols import Blob, Destination, Source
     from tranship.engine.run import Run
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
-
-    MoveOne = Callable[[Descriptor], "tuple[Descriptor, Outcome]"]
 
 T = TypeVar("T")
 
@@ -69,7 +67,7 @@ class Mover:
         workers = min(self._run.limits.jobs or self._dst.workers, self._dst.workers, len(descriptors))
         if workers <= 1:
             return [self._move_one(d) for d in descriptors]
-        return _in_parallel(self._move_one, descriptors, workers, self._run)
+        return in_parallel(self._move_one, descriptors, workers, self._run)
 
     def _move_one(self, descriptor: Descriptor) -> tuple[Descriptor, Outcome]:
         self._run.check()
@@ -108,45 +106,3 @@ class Mover:
         if parent is not None:
             return (key(self._plan.nodes[parent].descriptor),)
         return tuple(self._names.get(descriptor.digest, ()))
-
-
-def _in_parallel(
-    function: MoveOne, descriptors: Sequence[Descriptor], workers: int, run: Run
-) -> list[tuple[Descriptor, Outcome]]:
-    """Run `function` over the descriptors in threads; on a failure stop them all and raise its first cause.
-
-    Threads of our own rather than an executor's: a queue of futures cannot be stopped in the middle of its items, and a
-    Ctrl-C in the main thread must reach the workers before it is waited for.
-    """
-    queue: Iterator[Descriptor] = iter(descriptors)
-    outcomes: list[tuple[Descriptor, Outcome]] = []
-    failures: list[BaseException] = []
-    lock = threading.Lock()
-
-    def work() -> None:
-        while not failures:
-            with lock:
-                descriptor = next(queue, None)
-            if descriptor is None:
-                return
-            try:
-                outcomes.append(function(descriptor))
-            except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, whatever it is
-                failures.append(error)
-                run.give_up()
-
-    threads = [threading.Thread(target=work, name=f"tranship-{n}", daemon=True) for n in range(workers)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    except BaseException:  # Ctrl-C, or no thread to be had: what the workers use is about to be closed
-        run.give_up()
-        for thread in threads:
-            if thread.ident is not None:  # it was started
-                thread.join()
-        raise
-    if failures:
-        raise next((e for e in failures if not isinstance(e, Cancelled)), failures[0])
-    return outcomes
