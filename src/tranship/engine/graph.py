@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Graph:
         self._run = run
         self._held = held
         self._budget = DOCUMENTS_KEPT
+        self._keeping = threading.Lock()  # documents come from several threads
         self._seen = 0  # edges read
         self._most = 0  # edges allowed
         self._left = MAX_READ
@@ -97,9 +99,10 @@ class Graph:
             except NotFound:
                 return None
             document = parse(raw, descriptor)
-        if self._budget >= len(raw):
-            self._budget -= len(raw)
-            self.raw[descriptor.digest] = raw
+        with self._keeping:
+            if self._budget >= len(raw):
+                self._budget -= len(raw)
+                self.raw[descriptor.digest] = raw
         return replace(document, raw=b"")
 
     def _check_same(self, descriptor: Descriptor) -> None:
