@@ -51,6 +51,19 @@ class SpanReader:
         return got
 
 
+class FileReader:
+    """Reads an open file or pipe forwards, from where it stands."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill `buffer`; 0 at the end."""
+        return os.readv(self._fd, [buffer])
+
+
 class FileBlob:
     """A blob whose bytes are a stretch of a regular file.
 
@@ -86,17 +99,17 @@ def whole_file(fd: int, *, trusted: bool = False, path: str | None = None, owned
 
 
 def read_small(fd: int, limit: int, what: str) -> bytes:
-    """Read a small open file whole and close it; InvalidArgument when it is larger than `limit` bytes."""
-    try:
-        size = os.fstat(fd).st_size
-        if size > limit:
-            raise InvalidArgument(f"{printable(what)} has {size} bytes; at most {limit} are read")
-        data = b""
-        while len(data) < size:
-            chunk = os.pread(fd, size - len(data), len(data))
-            if not chunk:
-                raise Truncated(f"{printable(what)} became shorter while it was read", count=len(data))
-            data += chunk
-        return data
-    finally:
-        os.close(fd)
+    """Read a small open file whole and close it, as `read_span` does."""
+    with whole_file(fd) as span:
+        return read_span(span, limit, what)
+
+
+def read_span(span: FileSpan, limit: int, what: str) -> bytes:
+    """Read a small stretch of a file whole; InvalidArgument when it is larger than `limit` bytes."""
+    if span.size > limit:
+        raise InvalidArgument(f"{printable(what)} has {span.size} bytes; at most {limit} are read")
+    data = bytearray(span.size)
+    count = pump.read_exactly(SpanReader(span.fd, span.offset, span.size), memoryview(data))
+    if count < span.size:
+        raise Truncated(f"{printable(what)} became shorter while it was read", count=count)
+    return bytes(data)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from tranship.model.naming import REF_NAME
+
 if TYPE_CHECKING:
     from tranship.engine.plan import Plan
     from tranship.model.descriptor import Descriptor
@@ -79,7 +81,7 @@ class Reporter:
 def key(descriptor: Descriptor) -> str:
     """The ingest key by which containerd names a blob in its events (core/remotes/handlers.go, MakeRefKey)."""
     kind = "unknown" if descriptor.kind == "blob" else descriptor.kind
-    ref = descriptor.annotations.get("org.opencontainers.image.ref.name")
+    ref = descriptor.annotations.get(REF_NAME)
     return f"{kind}-{ref}@{descriptor.digest}" if ref else f"{kind}-{descriptor.digest}"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from tranship import files, pump
 from tranship.endpoints.choosing import chosen, patterns
-from tranship.endpoints.files import about
+from tranship.endpoints.files import FileReader, about
 from tranship.errors import InvalidArgument, NotFound, printable
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Archive:
         regular = fd >= 0 and stat.S_ISREG(os.fstat(fd).st_mode)
         if regular and compression.detect(os.pread(fd, compression.HEAD, base)) is None:
             return IndexedFile(fd, base, run), None
-        reader: pump.Reader = _Descriptor(fd) if path is not None else _Reading(self.file)
+        reader: pump.Reader = FileReader(fd) if path is not None else _Reading(self.file)
         return stack.enter_context(received(compression.opened(reader)[1], run)), reader
 
     # ---------------------------------------------------------------------------------------------------------- writing
@@ -186,16 +186,6 @@ def _abandoned_on_error(destination: FileDestination) -> Iterator[FileDestinatio
     except BaseException as error:
         destination.abandon(error)
         raise
-
-
-class _Descriptor:
-    """Reads an open descriptor forwards."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def readinto(self, view: memoryview, /) -> int:
-        return os.readv(self._fd, [view])
 
 
 class _Reading:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tranship import pump
-from tranship.endpoints.files import whole_file
+from tranship.endpoints.files import read_span, whole_file
 from tranship.engine.progress import Progress, Stage
 from tranship.engine.protocols import FileSpan
 from tranship.errors import DigestMismatch, InvalidArgument, NoSpace, NotFound, printable
@@ -53,16 +53,7 @@ class Contents(Protocol):
 def read(contents: Contents, name: str, limit: int) -> bytes:
     """Read a small member whole."""
     with contents.span(name) as span:
-        if span.size > limit:
-            raise InvalidArgument(f"{name} of the archive has {span.size} bytes; at most {limit} are read")
-        data = bytearray(span.size)
-        view, done = memoryview(data), 0
-        while done < span.size:
-            got = pump.read_at(span.fd, view[done:], span.offset + done)
-            if not got:
-                break
-            done += got
-        return bytes(view[:done])
+        return read_span(span, limit, f"{name} of the archive")
 
 
 class _Table:

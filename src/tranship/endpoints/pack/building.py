@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tranship import pump
+from tranship.endpoints.files import FileReader
 from tranship.endpoints.pack import members, tree
 from tranship.engine.progress import Progress, Stage
 from tranship.errors import InvalidArgument, NotFound, printable
@@ -41,7 +42,7 @@ def build(value: Pack, sink: LayerFile, run: Run) -> None:
             advance = _Progress(path, members.bytes_of_tree(fd, excluded), run).advance
             _write(value, members.of_tree(fd, excluded, run.notice), sink, advance)
         elif stat.S_ISREG(status.st_mode):
-            raw = _Passing(_File(fd), _Progress(path, status.st_size, run).note)
+            raw = _Passing(FileReader(fd), _Progress(path, status.st_size, run).note)
             _write_tar(value, compression.opened(raw)[1], excluded, sink)
         else:
             raise InvalidArgument(f"{printable(path)} is neither a directory nor a file", side="source")
@@ -140,16 +141,6 @@ class _Progress:
     def note(self, chunk: memoryview) -> None:
         """Count a chunk."""
         self.advance(len(chunk))
-
-
-class _File:
-    """Reads an open file forwards."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def readinto(self, view: memoryview, /) -> int:
-        return os.readv(self._fd, [view])
 
 
 class _Passing:

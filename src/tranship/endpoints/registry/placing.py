@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
 
-REF_NAME = "org.opencontainers.image.ref.name"
-
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -114,7 +112,7 @@ def _refuse_collisions(placed: Sequence[Placed]) -> None:
 
 def _referrer(root: Root, home: Reference) -> Placed:
     """A referrer beside its subject; with the tag that cosign gave it, if it has one."""
-    tag = root.descriptor.annotations.get(REF_NAME, "")
+    tag = root.descriptor.annotations.get(naming.REF_NAME, "")
     tagged = tag if tag.startswith(("sha256-", "sha512-")) else None
     return Placed(root, replace(home, tag=tagged, digest=None if tagged else root.descriptor.digest))
 

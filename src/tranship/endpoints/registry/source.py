@@ -13,7 +13,7 @@ from tranship.formats.hosts import Host
 from tranship.formats.messages import Request, split
 from tranship.formats.realm import is_link_local
 from tranship.http.client import MAX_ERROR
-from tranship.model import mediatypes
+from tranship.model import mediatypes, naming
 from tranship.model.descriptor import Descriptor, Root
 from tranship.model.manifest import MAX_DOCUMENT, parse
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-REF_NAME = "org.opencontainers.image.ref.name"
 _COSIGN = (".sig", ".att", ".sbom")  # tags that cosign makes of a digest for what belongs to it
 
 
@@ -89,7 +88,7 @@ class RegistrySource:
             tag = f"{subject.digest.algorithm}-{subject.digest.hex}{ending}"
             with contextlib.suppress(NotFound):
                 root = self._resolve(home.with_digest(None).with_tag(tag))
-                found.setdefault(root.descriptor.digest, root.descriptor.annotated({REF_NAME: tag}))
+                found.setdefault(root.descriptor.digest, root.descriptor.annotated({naming.REF_NAME: tag}))
         for digest in found:
             self._homes.setdefault(digest, home)
         return [found[digest] for digest in sorted(found)]
