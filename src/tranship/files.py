@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tranship.errors import InvalidArgument, NoSpace, NotFound, printable
@@ -52,6 +53,15 @@ def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_directory(path: str, *, durability: Durability = "full") -> None:
+    """Make a directory and those above it, where they are missing; FileExistsError when there is something else."""
+    above = Path(path)
+    missing = [folder for folder in (above, *above.parents) if not os.path.exists(folder)]
+    os.makedirs(path, exist_ok=True)
+    for folder in missing if durability == "full" else ():
+        fsync_directory(str(folder.parent))
 
 
 @contextlib.contextmanager

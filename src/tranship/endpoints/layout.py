@@ -12,7 +12,7 @@ import fcntl
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 from tranship import files
 from tranship.endpoints.choosing import chosen, patterns
@@ -22,7 +22,7 @@ from tranship.engine import spans
 from tranship.engine.verify import check_size
 from tranship.errors import AlreadyExists, InvalidArgument, NotFound, TranshipError, printable
 from tranship.formats import layout
-from tranship.model import naming
+from tranship.model import choices, naming
 from tranship.pump import pump, write_all
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ class Layout:
     clobber: bool = True
 
     kind: ClassVar[str] = "layout"
+
+    def __post_init__(self) -> None:
+        choices.check("durability of a layout", self.durability, get_args(files.Durability))
 
     def __str__(self) -> str:
         return ":".join(map(printable, ("oci", os.fspath(self.path), *patterns(self.names))))
@@ -155,7 +158,7 @@ class LayoutDestination:
         """Make the directory, when the names fit."""
         self.rehearse(plan)
         with contextlib.suppress(FileExistsError):  # whatever it is: opening it will tell
-            os.makedirs(self._path)
+            files.make_directory(self._path, durability=self._value.durability)
         folder = self._open_folder()
         with about(str(self._value)):
             blobs = self._opened.enter_context(_made("blobs", folder))
@@ -282,6 +285,8 @@ class LayoutDestination:
         if os.stat(temporary, dir_fd=self._scratch).st_ino != os.fstat(span.fd).st_ino:
             os.unlink(temporary, dir_fd=self._scratch)
             return False
+        if self._value.durability == "full":  # the store may not have waited for the disk
+            os.fsync(span.fd)
         self._place(temporary, descriptor)
         return True
 

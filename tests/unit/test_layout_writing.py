@@ -1,0 +1,67 @@
+"""A layout that has been written is on the disk, down to its own name."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tranship import Layout, Store, transfer
+from tranship.testing.graphs import random_images
+from tranship.testing.memory import Memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """The inodes that were brought to the disk."""
+    found: set[int] = set()
+    fsync = os.fsync
+
+    def noted(fd: int) -> None:
+        found.add(os.fstat(fd).st_ino)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return found
+
+
+def images() -> Memory:
+    return random_images(random.Random(3))
+
+
+def unsynced(folder: Path, synced: set[int]) -> list[str]:
+    everything = [folder, *folder.rglob("*")]
+    return [str(path) for path in everything if path.stat().st_ino not in synced]
+
+
+def test_the_name_of_a_new_layout_reaches_the_disk(synced: set[int], tmp_path: Path) -> None:
+    transfer(images(), Layout(tmp_path / "a" / "b" / "layout"))
+    assert unsynced(tmp_path, synced) == []
+
+
+def test_nothing_waits_for_the_disk_where_that_is_not_wanted(synced: set[int], tmp_path: Path) -> None:
+    transfer(images(), Layout(tmp_path / "a" / "layout", durability="process"))
+    assert synced == set()
+
+
+def test_a_relative_path_may_be_of_one_name(synced: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    transfer(images(), Layout("layout"))
+    transfer(images(), Layout("./a/../a/layout/"))
+    assert unsynced(tmp_path, synced) == []
+
+
+def test_linked_blobs_of_a_store_that_does_not_wait_reach_the_disk(synced: set[int], tmp_path: Path) -> None:
+    store = Store(root=tmp_path / "store", durability="process")
+    transfer(images(), store)
+    assert synced == set()
+    transfer(store, Layout(tmp_path / "layout", link=True))
+    assert unsynced(tmp_path / "layout", synced) == []
+    blobs = [path.stat() for path in (tmp_path / "layout" / "blobs").rglob("*") if path.is_file()]
+    assert {blob.st_nlink for blob in blobs if stat.S_ISREG(blob.st_mode)} >= {2}, "none was linked"
