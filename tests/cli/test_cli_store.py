@@ -177,6 +177,15 @@ def test_fsck_finds_and_repairs(stocked):
     assert stocked("fsck").code == 0
 
 
+def test_fsck_names_incomplete_images_and_does_not_blame_the_store(stocked):
+    stocked("content", "rm", stocked("digest", "app:new").lines[0])
+    stocked("rm", "old:1", "models:1")
+    ran = stocked("fsck")
+    assert ran.lines[0].startswith(f"incomplete: {NEW} in namespace default: ")
+    assert ran.lines[-1].startswith("the store is in order, but 1 image is incomplete: ")
+    assert "comes back when the image is pulled" in ran.err
+
+
 # --- removing and labelling -------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """Check the store: its database, that every blob is there with its length, names and modes; with --deep, every byte.
 
-Exits with 7 when something is wrong that is not repaired. --repair puts what is wrong into quarantine and forgets it, so that
-it can be fetched again; it needs the store for itself.
+Exits with 7 when something is wrong that is not repaired. An image that lacks something is named, and is no fault of the store
+(exit code 0): it was stored so, or its content was removed; `tranship check` exits with 3. --repair puts what is wrong into
+quarantine and forgets it, so that it can be fetched again; it needs the store for itself.
 """
 
 from __future__ import annotations
@@ -43,5 +44,9 @@ def run(args: Namespace) -> int:
         for namespace, image, lack in report.incomplete:
             print(f"incomplete: {output.safe(image)} in namespace {output.safe(namespace)}: {output.safe(lack)}")
         verdict = "is in order" if report.ok else "is not in order"
-        print(f"the store {verdict}: {output.count(report.blobs, 'blob')}, {output.size(report.bytes)}")
+        lacking = len({(namespace, image) for namespace, image, _ in report.incomplete})
+        but = f", but {output.count(lacking, 'image')} {'is' if lacking == 1 else 'are'} incomplete" if lacking else ""
+        print(f"the store {verdict}{but}: {output.count(report.blobs, 'blob')}, {output.size(report.bytes)}")
+        if lacking:
+            output.say(args, "what is missing comes back when the image is pulled, imported or copied here again")
     return 0 if report.ok else DataLoss.exit_code
