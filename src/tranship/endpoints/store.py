@@ -7,7 +7,7 @@ import functools
 import os
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from tranship.endpoints.calling import called
 from tranship.endpoints.choosing import check_pinned, patterns
@@ -16,8 +16,8 @@ from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
 from tranship.engine import spans
 from tranship.engine.verify import check_size
 from tranship.errors import AlreadyExists, NotFound, printable
-from tranship.files import no_space_as_error
-from tranship.model import naming
+from tranship.files import Durability, no_space_as_error
+from tranship.model import choices, naming
 from tranship.model.descriptor import Root
 from tranship.model.manifest import MAX_DOCUMENT, Document
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tranship.engine.plan import Plan
     from tranship.engine.protocols import Blob, FileSpan
     from tranship.engine.run import Run
-    from tranship.files import Durability
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
     from tranship.model.naming import Naming
@@ -87,6 +86,10 @@ class Store:
     lease: str | None = None
 
     kind: ClassVar[str] = "store"
+
+    def __post_init__(self) -> None:
+        choices.check("durability of a store", self.durability, get_args(Durability))
+        choices.check("sharing of a store", self.sharing, ("shared", "isolated"))
 
     def __str__(self) -> str:
         return "store:" + ",".join(map(printable, patterns(self.names)))

@@ -88,6 +88,7 @@ class Destination(Protocol):
         ...
 
 
+@runtime_checkable
 class Readable(Protocol):
     """An endpoint that can be a source."""
 
@@ -98,6 +99,7 @@ class Readable(Protocol):
         ...
 
 
+@runtime_checkable
 class Writable(Protocol):
     """An endpoint that can be a destination."""
 

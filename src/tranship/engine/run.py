@@ -6,10 +6,11 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage, gerund, key, moving, operation
 from tranship.errors import Cancelled, InvalidArgument, TranshipError, printable
+from tranship.model import choices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +132,7 @@ class Run:
     ) -> None:
         self.dry = dry  # only a plan is wanted: nothing may be written, not even an upload opened
         self.limits = limits or Limits()
+        choices.check("verification", verification, get_args(Verification))
         self.verification: Verification = verification
         self.operation = operation(source, destination)
         self.verb = moving(destination)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from tranship.errors import InvalidArgument
-from tranship.model import mediatypes
-from tranship.model.platform import Matcher, ordered
+from tranship.errors import InvalidArgument, printable
+from tranship.model import choices, mediatypes
+from tranship.model.platform import Matcher, Platform, ordered
 from tranship.model.platform import all_platforms as everything
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from tranship.model.descriptor import Descriptor
     from tranship.model.manifest import Index, Manifest
-    from tranship.model.platform import Platform
 
 IndexFate = Literal["keep", "single", "rewrite"]
 
@@ -50,6 +49,12 @@ class Selection:
     wanted: Matcher | None = field(init=False, repr=False, compare=False, default=None)  # by `matcher` or `platforms`
 
     def __post_init__(self) -> None:
+        choices.check("index of a selection", self.index, (None, *get_args(IndexFate)))
+        if not all(isinstance(one, Platform) for one in self.platforms):  # the letters of a text are none either
+            raise InvalidArgument(
+                f"platforms are Platform values, found {printable(repr(self.platforms))}",
+                hint="write platforms=(Platform.parse('linux/amd64'),)",
+            )
         if self.all_platforms and (self.platforms or self.matcher):
             raise InvalidArgument("all platforms and some platforms were asked for at once; choose one")
         if self.manifest_limit < 0:

@@ -15,19 +15,21 @@ from tranship.engine.protocols import (
     HoldsDocuments,
     NeedsClosure,
     PromisesClosure,
+    Readable,
     Rehearses,
     SingleImages,
+    Writable,
 )
 from tranship.engine.run import CancelToken, Limits, Run, Verification
 from tranship.engine.selection import Selection
-from tranship.errors import NotFound, blamed_on
+from tranship.errors import InvalidArgument, NotFound, blamed_on, printable
 from tranship.model.platform import default_strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tranship.engine.plan import Partial, Plan
-    from tranship.engine.protocols import Destination, Readable, Source, Writable
+    from tranship.engine.protocols import Destination, Source
     from tranship.model.descriptor import Descriptor, Root
 
 
@@ -82,6 +84,7 @@ def transfer(
     OSError by which a file or a pipe that is no object of a transfer failed (BrokenPipeError, PermissionError, …).
     """
     started = time.monotonic()
+    _check_ends(source, destination)
     run = Run(
         source=source.kind,
         destination=destination.kind,
@@ -121,6 +124,7 @@ def plan(
     limits: Limits | None = None,
 ) -> Plan:
     """What `transfer` would do, with what the destination holds already; nothing is written."""
+    _check_ends(source, destination)
     run = Run(source=source.kind, destination=destination.kind, reporter=reporter, limits=limits, dry=True)
     with _opened(source, destination, run) as (src, dst):
         todo = _plan(src, dst, selection or Selection(), run, f"{source}")
@@ -129,6 +133,15 @@ def plan(
                 dst.rehearse(todo)
         everything = (*todo.documents, *todo.blobs)
         return replace(todo, present=frozenset(d.digest for d in everything if dst.has(d)))
+
+
+def _check_ends(source: object, destination: object) -> None:
+    """Tell a name from a value that has an end's methods."""
+    for end, kind, side in ((source, Readable, "source"), (destination, Writable, "destination")):
+        if not isinstance(end, kind):
+            raise InvalidArgument(
+                f"{printable(repr(end))} is no {side} of a transfer", hint="an end is a value, as Store('app:1') is one"
+            )
 
 
 @contextlib.contextmanager

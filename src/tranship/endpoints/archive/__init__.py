@@ -6,12 +6,13 @@ import contextlib
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from tranship import files, pump
 from tranship.endpoints.choosing import chosen, patterns
 from tranship.endpoints.files import FileReader, about
 from tranship.errors import InvalidArgument, NotFound, printable
+from tranship.model import choices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +62,11 @@ class Archive:
     origins: Callable[[Descriptor], Mapping[str, str]] | None = field(default=None, repr=False)
 
     kind: ClassVar[str] = "archive"
+
+    def __post_init__(self) -> None:
+        choices.check("format of an archive", self.format, get_args(Format))
+        choices.check("compression of an archive", self.compression, (None, "gzip", "zstd"))
+        choices.check("durability of an archive", self.durability, get_args(files.Durability))
 
     def __str__(self) -> str:
         where = self._path() or getattr(self.file, "name", None)

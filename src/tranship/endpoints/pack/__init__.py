@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tranship.endpoints.files import FileBlob, whole_file
 from tranship.engine.memory import MemoryBlob
 from tranship.errors import InvalidArgument, NotFound, printable
-from tranship.model import mediatypes, platform, strict_json
+from tranship.model import choices, mediatypes, platform, strict_json
 from tranship.model.descriptor import Descriptor, Root
 from tranship.model.digest import Digest
 
@@ -75,6 +75,8 @@ class Pack:
     kind: ClassVar[str] = "pack"
 
     def __post_init__(self) -> None:
+        choices.check("compression of a layer", self.compression, ("gzip", "zstd", "none"))
+        choices.check("mode of a packed tree", self.mode, ("normal", "keep"))
         for variable in self.env:
             if variable.find("=") < 1:
                 raise InvalidArgument(f"a variable is written NAME=value, found {printable(repr(variable))}")
