@@ -65,47 +65,50 @@ def make_directory(path: str, *, durability: Durability = "full") -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str, *, durability: Durability = "full", mode: int = 0o666) -> Iterator[int]:
+def replacing(
+    path: str, *, durability: Durability = "full", mode: int = 0o666, dir_fd: int | None = None
+) -> Iterator[int]:
     """Give the descriptor of a new file that takes `path`'s place when the block ends well, and vanishes when it does not.
 
     The new file stands beside the old one under a hidden name until then, locked by its writer: what writers have left that
-    were killed is removed by the next one. An existing file's permissions are kept.
+    were killed is removed by the next one. An existing file's permissions are kept. With `dir_fd`, `path` is a bare name in
+    that directory, wherever somebody may move it meanwhile.
     """
     folder, name = os.path.split(path)
     prefix = f".{os.fsdecode(os.fsencode(name)[:200])}."  # 255 bytes is what a name may have
     try:
-        _remove_abandoned(folder, prefix)
-        fd, temporary = _open_locked(folder, prefix, mode)
+        _remove_abandoned(folder, prefix, dir_fd)
+        fd, temporary = _open_locked(folder, prefix, mode, dir_fd)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"there is no directory {printable(folder)}") from None
     try:
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.fchmod(fd, stat.S_IMODE(os.stat(path).st_mode))
+                os.fchmod(fd, stat.S_IMODE(os.stat(path, dir_fd=dir_fd).st_mode))
             yield fd
             hit("file.written")
             if durability == "full":
                 os.fsync(fd)
             hit("file.synced")
-            os.replace(temporary, path)
+            os.replace(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         finally:
             os.close(fd)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            os.unlink(temporary, dir_fd=dir_fd)
         raise
     hit("file.renamed")
     if durability == "full":
-        fsync_directory(folder or ".")
+        fsync_directory(folder or ".", dir_fd=dir_fd)
 
 
-def _open_locked(folder: str, prefix: str, mode: int) -> tuple[int, str]:
+def _open_locked(folder: str, prefix: str, mode: int, dir_fd: int | None) -> tuple[int, str]:
     """A new file whose name begins with `prefix`, and that name."""
     import fcntl
 
     while True:
         path = os.path.join(folder, f"{prefix}{os.urandom(6).hex()}.part")
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=dir_fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -113,33 +116,35 @@ def _open_locked(folder: str, prefix: str, mode: int) -> tuple[int, str]:
                 return fd, path  # this file system has no locks, so nobody takes a file for abandoned
         else:
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(fd), os.stat(path)):
+                if os.path.samestat(os.fstat(fd), os.stat(path, dir_fd=dir_fd)):
                     return fd, path
         os.close(fd)  # another writer took it for abandoned in the moment before it was locked
 
 
-def _remove_abandoned(folder: str, prefix: str) -> None:
+def _remove_abandoned(folder: str, prefix: str, dir_fd: int | None) -> None:
     import fcntl
 
     try:
-        names = os.listdir(folder or ".")
+        names = os.listdir(dir_fd if dir_fd is not None else folder or ".")
     except PermissionError:  # a folder may let us write and not look
         return
     for name in names:
         if name.startswith(prefix) and len(name) == len(prefix) + len("0123456789ab.part") and name.endswith(".part"):
             with contextlib.suppress(OSError, InvalidArgument, NotFound):
                 path = os.path.join(folder, name)
-                fd = open_regular(path)
+                fd = open_regular(path, dir_fd=dir_fd)
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(path)
+                    os.unlink(path, dir_fd=dir_fd)
                 finally:
                     os.close(fd)
 
 
-def write_file(path: str, data: bytes, *, durability: Durability = "full", mode: int = 0o666) -> None:
-    """Replace `path` by these bytes, atomically."""
-    with replacing(path, durability=durability, mode=mode) as fd:
+def write_file(
+    path: str, data: bytes, *, durability: Durability = "full", mode: int = 0o666, dir_fd: int | None = None
+) -> None:
+    """Replace `path` by these bytes, atomically; see `replacing`."""
+    with replacing(path, durability=durability, mode=mode, dir_fd=dir_fd) as fd:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]

@@ -1,20 +1,25 @@
-"""A layout that has been written is on the disk, down to its own name."""
+"""A layout that has been written is on the disk, down to its own name, and all in one directory."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tranship import Layout, Store, transfer
+from support import graphs
+from tranship import Layout, Limits, Store, transfer
 from tranship.testing.graphs import random_images
-from tranship.testing.memory import Memory
+from tranship.testing.memory import Memory, MemorySource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from tranship.model.descriptor import Descriptor
 
 
 @pytest.fixture
@@ -65,3 +70,26 @@ def test_linked_blobs_of_a_store_that_does_not_wait_reach_the_disk(synced: set[i
     assert unsynced(tmp_path / "layout", synced) == []
     blobs = [path.stat() for path in (tmp_path / "layout" / "blobs").rglob("*") if path.is_file()]
     assert {blob.st_nlink for blob in blobs if stat.S_ISREG(blob.st_mode)} >= {2}, "none was linked"
+
+
+def test_a_layout_that_is_moved_while_it_is_written_is_whole_where_it_is(tmp_path: Path) -> None:
+    path, moved = tmp_path / "layout", tmp_path / "moved"
+
+    class Moving(Memory):
+        kind = "memory"
+
+        @contextlib.contextmanager
+        def open_source(self, run: Any) -> Iterator[MemorySource]:
+            class Source(MemorySource):
+                def blob(self, descriptor: Descriptor) -> Any:
+                    if path.exists() and not moved.exists():
+                        path.rename(moved)
+                        path.mkdir()
+                    return super().blob(descriptor)
+
+            yield Source(self)
+
+    found = images()
+    transfer(Moving(found.blobs, found.names), Layout(path), limits=Limits(jobs=1))
+    assert list(path.iterdir()) == []
+    assert len(graphs.images(moved)) == len(found.names)

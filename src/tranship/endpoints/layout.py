@@ -222,8 +222,8 @@ class LayoutDestination:
             entries = merged([root.descriptor for root in present], named)
             index = layout.index_json(entries, before=before)
             if before is None:
-                files.write_file(os.path.join(self._path, layout.MARKER), layout.MARKER_BYTES, durability=durable)
-            files.write_file(os.path.join(self._path, layout.INDEX), index, durability=durable)
+                files.write_file(layout.MARKER, layout.MARKER_BYTES, durability=durable, dir_fd=self._folder)
+            files.write_file(layout.INDEX, index, durability=durable, dir_fd=self._folder)
         return named
 
     def _check_taken(self, present: Sequence[Root], named: Sequence[Root]) -> None:
