@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -138,14 +137,13 @@ def test_calls_in_flight_end_when_the_daemon_stops(store, home):
     with Channel(daemon.address) as channel:
         watch = channel.server_stream(Health.WATCH, HealthCheckRequest())
         assert next(watch).status == HealthCheckResponse.SERVING
-        started = time.monotonic()
         stopping = threading.Thread(target=daemon.stop, args=(0.2,))
         stopping.start()
         with pytest.raises((Cancelled, Unavailable)):
             next(watch)
-        stopping.join(20)
+        stopping.join(60)
+        assert not stopping.is_alive()
         assert daemon.wait(0)
-        assert time.monotonic() - started < 20
 
 
 def test_stop_twice_is_stop_once(store, home):

@@ -6,7 +6,6 @@ import gzip
 import os
 import random
 import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ from tranship.formats.messages import Headers
 from tranship.http.payload import BodyFailed, FilePayload, ReaderPayload
 from tranship.http.retry import Retry
 from tranship.model.secret import Credential, Secret
-from tranship.testing.registry import RegistryServer
+from tranship.testing.registry import RegistryServer, wire
 from tranship.testing.registry.auth import Basic, Token, TokenServer
 
 if TYPE_CHECKING:
@@ -414,12 +413,21 @@ def test_debug_messages_hold_no_signatures(registry: RegistryServer, caplog: pyt
     assert "hunter2" not in caplog.text
 
 
-def test_bytes_behind_an_answer_close_its_connection(registry: RegistryServer) -> None:
+def test_bytes_behind_an_answer_close_its_connection(registry: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes later than the next request is its answer, as far as anybody can tell: so the test waits for the bytes."""
     host = plain(registry)
+    sent, send = threading.Event(), wire.Connection.send
+
+    def sending(*args: Any) -> bool:
+        kept = send(*args)
+        sent.set()
+        return kept
+
+    monkeypatch.setattr(wire.Connection, "send", sending)
     registry.fault("bytes-after", times=1)
     with client() as made:
         assert get(made, host).body == CONTENT
-        time.sleep(0.2)  # what comes later than the next request is its answer, as far as anybody can tell
+        assert sent.wait(20)
         assert get(made, host).body == CONTENT
         made.send(host, host.repository(NAME).head_blob(BLOB.digest))
     assert registry.requests[1].connection == 2

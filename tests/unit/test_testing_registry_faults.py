@@ -17,7 +17,7 @@ import pytest
 from support.raw_http import OCI_INDEX, OCI_MANIFEST, Client, describe, digest, exchange, image
 from tranship.errors import TranshipError
 from tranship.model import manifest
-from tranship.testing.registry import CONFUSIONS, FAULTS, RegistryServer, Token, faults
+from tranship.testing.registry import CONFUSIONS, FAULTS, RegistryServer, Token, faults, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,18 +199,26 @@ def test_silence_obeys_and_does_not_answer(registry: RegistryServer) -> None:
         assert client.ask("HEAD", TARGET).status == 404
 
 
-def test_slow_head_comes_byte_by_byte(registry: RegistryServer, client: Client) -> None:
-    registry.fault("slow-head", pause=0.0005)
-    began = time.monotonic()
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the server would have waited, a pause after each piece."""
+    pauses: list[float] = []
+    monkeypatch.setattr(wire.Connection, "wait", lambda _self, seconds: pauses.append(seconds))
+    return pauses
+
+
+def test_slow_head_comes_byte_by_byte(registry: RegistryServer, client: Client, pauses: list[float]) -> None:
+    registry.fault("slow-head", pause=0.05)
     assert client.ask("GET", "/v2/").status == 200
-    assert time.monotonic() - began > 0.05  # over 100 bytes
+    assert set(pauses) == {0.05}
+    assert len(pauses) > 100  # bytes
 
 
-def test_slow_body_comes_in_small_pieces(registry: RegistryServer, client: Client) -> None:
-    registry.fault("slow-body", size=4, pause=0.005)
-    began = time.monotonic()
+def test_slow_body_comes_in_small_pieces(registry: RegistryServer, client: Client, pauses: list[float]) -> None:
+    registry.fault("slow-body", size=4, pause=0.05)
     assert client.ask("GET", SMALL).body == CONFIG
-    assert time.monotonic() - began > 0.04  # ten pieces
+    assert client.ask("GET", "/v2/").status == 200  # the server is done with the first
+    assert pauses == [0.05] * 10
 
 
 def test_truncate_says_the_length_of_what_it_left(registry: RegistryServer, client: Client) -> None:
