@@ -38,14 +38,13 @@ if TYPE_CHECKING:
     from tranship.model.descriptor import Descriptor
 
 _RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})")
-_BROKEN = frozenset({408, 409, 416, 429, 500, 502, 503, 504})  # the session may live on
+_BROKEN = frozenset({408, 409, 416, 425, 429, 500, 502, 503, 504})  # the session may live on
 # Of a mount: no such source, no right to it, no such feature, or one that fails.
 _DECLINED = frozenset({400, 401, 403, 404, 405, 500, 501})
 _RESTARTS = 1  # after a refusal, which may well come again
-_RESTARTS_BROKEN = (
-    3  # after breaks. docker's registry 2.x drops an upload that breaks in the middle of a request: its state
-)
-# holds the offset that it expects, and the bytes that did arrive contradict it (404 BLOB_UPLOAD_INVALID)
+# After breaks. docker's registry 2.x drops an upload that breaks in the middle of a request: its state holds the offset that it
+# expects, and the bytes that did arrive contradict it (404 BLOB_UPLOAD_INVALID).
+_RESTARTS_BROKEN = 3
 _STALLS = 1  # breaks in a row without a byte of progress, before the session counts as lost
 # Bytes, where one request is too large (413): content networks stop at 100 MB and more, proxies at some MB, nginx at 1 MB
 # unless it is told otherwise.
@@ -132,6 +131,7 @@ class _Upload:
         self.blob = blob
         self.chunk = chunk
         self.opened = opened
+        self.mended = False  # has the session gone on after a break?
 
     def run(self, session: Session | None, *, fresh: bool) -> Flow[None]:
         """Send it, with another session when one comes to nothing."""
@@ -165,6 +165,7 @@ class _Upload:
     def _send(self, session: Session) -> Flow[None]:
         """Send what is missing, then the digest. After a break, see what is there and go on."""
         furthest, stalls = session.offset, 0
+        self.mended = session.offset > 0
         while True:
             cause: TranshipError | None = None
             try:
@@ -177,6 +178,7 @@ class _Upload:
                 if not error.retryable or error.side == "source":  # it is not the registry that failed
                     raise
                 cause = error
+                self.mended = True
                 session = yield from self._state(session, error)
             if session.offset > furthest:
                 furthest, stalls = session.offset, 0
@@ -231,7 +233,8 @@ class _Upload:
             below = min(sent, self.chunk or sent)  # the registry's least chunk may be larger than ours
             self.chunk = next((size for size in SMALLER_CHUNKS if size < below), None)
             return cause if self.chunk is None else _Smaller(cause)
-        if request.method == "PATCH" or (isinstance(cause, DigestMismatch) and request.span != (0, self.blob.size)):
+        pieced = self.mended or request.span != (0, self.blob.size)
+        if request.method == "PATCH" or (isinstance(cause, DigestMismatch) and pieced):
             # A registry that takes no chunks, or one that has put them together wrongly: all over, in one.
             self.chunk = None
             return _Restart(cause)

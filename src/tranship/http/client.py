@@ -10,6 +10,7 @@ redirect that leaves the host goes on without anything that the host was to see 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import threading
@@ -32,7 +33,7 @@ from tranship.model.manifest import MAX_DOCUMENT
 from tranship.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
 
     from tranship.formats.hosts import Host
@@ -240,8 +241,9 @@ class Client:
         if is_link_local(target.host) and target.host != host.origin.host:
             raise PolicyRefused(f"registry {host.authority} sends {doing} to {target}, which is no place for content")
         headers, body = self._framed(hop)
+        ending = contextlib.nullcontext() if body is None or isinstance(body, bytes) else contextlib.closing(body)
         head_seconds = self._timeouts.headers if request.span is None else self._timeouts.commit
-        with as_broken(who, doing):
+        with as_broken(who, doing), ending:  # what the bytes come from is let go of, however far it was read
             from urllib3 import Timeout
 
             raw = self._manager(host, target, secret=hop.secret).urlopen(
@@ -276,14 +278,14 @@ class Client:
         kept = {name: value for name, value in headers.items() if name.lower() not in configured}
         return _Hop(request, url, kept, host.headers, payload=payload)
 
-    def _framed(self, hop: _Hop) -> tuple[Any, Any]:
+    def _framed(self, hop: _Hop) -> tuple[Any, bytes | Generator[Any] | None]:
         """Headers as urllib3 takes them, with the length of the body; and the body."""
         from urllib3 import HTTPHeaderDict
 
         headers = HTTPHeaderDict(hop.headers)
         for name, value in hop.extra:
             headers.add(name, value)
-        body: bytes | Iterator[Any] | None = hop.request.body
+        body: bytes | Generator[Any] | None = hop.request.body
         if hop.request.span is not None and hop.payload is not None:
             offset, count = hop.request.span
             headers["Content-Length"] = str(count)
@@ -292,11 +294,12 @@ class Client:
             headers["Content-Length"] = str(len(hop.request.body))
         return headers, body
 
-    def _throttled(self, payload: Payload, offset: int, count: int) -> Iterator[Any]:
-        for whole in payload.pieces(offset, count):
-            for piece in cut(whole, self._throttle.share(len(whole))):
-                self._throttle.take(len(piece))
-                yield piece
+    def _throttled(self, payload: Payload, offset: int, count: int) -> Generator[Any]:
+        with contextlib.closing(payload.pieces(offset, count)) as pieces:
+            for whole in pieces:
+                for piece in cut(whole, self._throttle.share(len(whole))):
+                    self._throttle.take(len(piece))
+                    yield piece
 
     def _token_send(self, host: Host, request: Request) -> Response:
         """Send a request of the token flow, which follows redirects by its own rules."""

@@ -63,6 +63,7 @@ class _Source(io.RawIOBase):
         self._head_until: float | None = time.monotonic() + head_seconds
         self._head_left = MAX_HEAD + _BUFFER
         self._partial_from: float | None = None
+        self._failed: OSError | None = None
         self.ended = False
 
     def readable(self) -> bool:
@@ -88,7 +89,15 @@ class _Source(io.RawIOBase):
             self._sock.settimeout(min(left, self._stall))
         elif self._partial_from and before - self._partial_from > _MOMENT:
             return None  # the buffer above hands over what it has
-        count: int = self._raw.readinto(buffer)
+        if self._failed is not None:
+            raise self._failed
+        try:
+            count: int = self._raw.readinto(buffer)
+        except OSError as error:
+            if not self._partial_from:
+                raise
+            self._failed = error  # for the next read; what came before is good, and the buffer above hands it over
+            return None
         if self._head_until is not None:
             self._head_left -= count
             if self._head_left < 0:

@@ -9,7 +9,7 @@ from tranship.errors import TranshipError, Truncated
 from tranship.pump import CHUNK, Reader, nothing, read_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
 
 PIECE = 1 << 20  # bytes handed to the kernel at once; between two pieces progress is told and cancelling is heard
@@ -50,8 +50,8 @@ class FilePiece:
 class Payload(Protocol):
     """The content of a blob, as an upload needs it: from anywhere, as often as necessary."""
 
-    def pieces(self, offset: int, count: int) -> Iterator[memoryview | FilePiece]:
-        """Give `count` bytes from `offset` on; each piece is valid until the next is asked for.
+    def pieces(self, offset: int, count: int) -> Generator[memoryview | FilePiece]:
+        """Give `count` bytes from `offset` on; each piece is valid until the next is asked for. Close it in the end.
 
         What goes wrong on this side is raised as BodyFailed, so that nobody takes it for the connection's fault.
         """
@@ -72,7 +72,7 @@ class ReaderPayload:
     def __init__(self, open_at: Callable[[int], AbstractContextManager[Reader]]) -> None:
         self._open = open_at
 
-    def pieces(self, offset: int, count: int) -> Iterator[memoryview]:
+    def pieces(self, offset: int, count: int) -> Generator[memoryview]:
         """See Payload."""
         if not count:
             return
@@ -105,7 +105,7 @@ class FilePayload:
         self._base = base
         self._advance = advance
 
-    def pieces(self, offset: int, count: int) -> Iterator[FilePiece]:
+    def pieces(self, offset: int, count: int) -> Generator[FilePiece]:
         """See Payload."""
         try:
             there = os.fstat(self._fd).st_size - self._base - offset

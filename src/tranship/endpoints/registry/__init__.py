@@ -105,6 +105,12 @@ class Registry:
         """A reference in each place that the end names: an image's, or one below the prefix. Raises InvalidReference."""
         return (Reference.parse(f"{self.prefix}/x"),) if self.prefix is not None else self.references
 
+    def finder(self) -> Find:
+        """Whom to ask for credentials, for somebody else who talks to the registry."""
+        from tranship.endpoints.registry.session import finder
+
+        return finder(self)
+
     @contextlib.contextmanager
     def session(self, run: Run | None = None) -> Iterator[Session]:
         """Connections to the registry, with its hosts and credentials; for what is no transfer too (tags, delete, …)."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from tranship.endpoints.registry.placing import Placed, Places, Placing
 from tranship.endpoints.registry.uploading import Uploads
+from tranship.engine import spans
 from tranship.engine.verify import check_digest
-from tranship.errors import AlreadyExists, DigestMismatch, InvalidArgument, MissingContent, printable
+from tranship.errors import AlreadyExists, DigestMismatch, InvalidArgument, MissingContent, blamed_on, printable
 from tranship.formats import distribution, referrers, refusals
 from tranship.http.payload import FilePayload, ReaderPayload
 from tranship.model.descriptor import Root
@@ -17,7 +18,7 @@ from tranship.model.manifest import MAX_DOCUMENT, Manifest, parse
 from tranship.pump import hash_range, read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from tranship.endpoints.registry import Registry
     from tranship.endpoints.registry.session import Session
@@ -54,6 +55,7 @@ class RegistryDestination:
 
     # ------------------------------------------------------------------------------------------------------ before writing
 
+    @blamed_on("destination")
     def closure(self, root: Root) -> Root | None:
         """Does every name lead to this root already? The registry took it only with everything below it."""
         try:
@@ -111,6 +113,7 @@ class RegistryDestination:
 
     # ------------------------------------------------------------------------------------------------------------- blobs
 
+    @blamed_on("destination")
     def has(self, descriptor: Descriptor) -> bool:
         """Is the blob in every repository that needs it? Documents are small: they are put again rather than asked for."""
         homes = self._homes_of(descriptor)
@@ -120,11 +123,13 @@ class RegistryDestination:
             and all(self._uploads.is_there(home, descriptor) for home in homes)
         )
 
+    @blamed_on("destination")
     def mount(self, descriptor: Descriptor, repository: str) -> bool:
         """Take the blob from another repository of the same registry, into every one that needs it."""
         homes = () if descriptor.is_document else self._homes_of(descriptor)
         return bool(homes) and all(self._uploads.mount(home, descriptor, repository) for home in homes)
 
+    @blamed_on("destination")
     def write(self, blob: Blob) -> None:
         """Upload a blob, or put a document."""
         if blob.descriptor.is_document:
@@ -132,10 +137,13 @@ class RegistryDestination:
         else:
             self._uploads.bring(self._homes_of(blob.descriptor), blob.descriptor, ReaderPayload(blob.open))
 
+    @blamed_on("destination")
     def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
-        """Upload a file's bytes, handed over by the kernel where it can. The registry hashes them, so we do not."""
+        """Upload a file's bytes, by the kernel where it can. The registry hashes them; we do so only to be strict."""
         if descriptor.is_document:
             return False
+        if self._run.verification == "strict":
+            spans.check(span.fd, span.offset, descriptor, self._run)
         try:
             payload = _Metered(span, self._run.meter(descriptor))
             self._uploads.bring(self._homes_of(descriptor), descriptor, payload)
@@ -221,7 +229,7 @@ class _Metered(FilePayload):
         super().__init__(span.fd, span.offset, meter.advance)
         self._meter = meter
 
-    def pieces(self, offset: int, count: int) -> Iterator[FilePiece]:
+    def pieces(self, offset: int, count: int) -> Generator[FilePiece]:
         """See Payload."""
         self._meter.done = offset
         return super().pieces(offset, count)

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from tranship.engine.memory import MemoryBlob
-from tranship.errors import OutOfRange, TranshipError, Truncated
+from tranship.errors import OutOfRange, TranshipError, Truncated, blamed_on
 from tranship.pump import CHUNK
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ class Document:
     def __init__(self, descriptor: Descriptor, place: Place) -> None:
         self.descriptor = descriptor
         self._place = place
+
+    @property
+    def repositories(self) -> Sequence[str]:
+        """Where it is: a store notes that of documents too, as containerd does."""
+        home = self._place.home(self.descriptor)
+        return [home.repository] if home is not None else []
 
     def open(self, offset: int = 0) -> AbstractContextManager[Reader]:
         """Fetch it."""
@@ -138,6 +144,7 @@ class ResumingReader:
             self._answer.close()
             self._answer = None
 
+    @blamed_on("source")
     def _opened(self) -> Answer:
         blob, size = self._blob, self._blob.descriptor.size
         count = self._end - self._at if self._end < size else None
@@ -169,6 +176,7 @@ class ResumingReader:
         self._breaks = 1 if self._since >= _PROGRESS else self._breaks + 1
         self._since = 0
         if not error.retryable or self._breaks > self._blob.place.attempts:
+            error.side = error.side or "source"
             raise error
         self._blob.place.check()
         if self._breaks > 1:
