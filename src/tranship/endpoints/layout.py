@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tranship.model.descriptor import Descriptor, Root
     from tranship.model.digest import Digest
 
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 _SCRATCH = ".tranship-"  # begins the names of writers' scratch folders, which their writers hold locked
 
 
@@ -307,29 +308,27 @@ def merged(present: Sequence[Descriptor], roots: Sequence[Root]) -> list[Descrip
 # ------------------------------------------------------------------------------------------------- the directory itself
 
 
-@contextlib.contextmanager
-def _directory(path: str) -> Iterator[int]:
+def _directory(path: str) -> AbstractContextManager[int]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        return _closing(os.open(path, _DIRECTORY_FLAGS))
     except FileNotFoundError:
         raise NotFound(f"there is no directory {printable(path)}") from None
     except NotADirectoryError:
         raise InvalidArgument(f"{printable(path)} is no directory, so it is no OCI layout") from None
+
+
+def _made(name: str, parent: int, mode: int = 0o777) -> AbstractContextManager[int]:
+    """Open a directory of the layout, made where it is missing; InvalidArgument for a link, which may lead anywhere."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=parent)
     try:
-        yield fd
-    finally:
-        os.close(fd)
+        return _closing(os.open(name, _DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=parent))
+    except OSError as error:
+        raise InvalidArgument(f"{name} is no directory of its own: {os.strerror(error.errno or 0)}") from None
 
 
 @contextlib.contextmanager
-def _made(name: str, parent: int) -> Iterator[int]:
-    """Open a directory of the layout, made where it is missing; InvalidArgument for a link, which may lead anywhere."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, dir_fd=parent)
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-    except OSError as error:
-        raise InvalidArgument(f"{name} is no directory of its own: {os.strerror(error.errno or 0)}") from None
+def _closing(fd: int) -> Iterator[int]:
     try:
         yield fd
     finally:
@@ -342,20 +341,17 @@ def _scratch(folder: int) -> Iterator[int]:
     import shutil  # which costs a start-up that only reads too much
 
     name = _SCRATCH + os.urandom(6).hex()
-    with _locked(folder):
-        for other in os.listdir(folder):
-            if other.startswith(_SCRATCH):
-                with contextlib.suppress(OSError, InvalidArgument), _made(other, folder) as fd:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(other, dir_fd=folder)
-        os.mkdir(name, 0o700, dir_fd=folder)
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    try:
+    with contextlib.ExitStack() as opened:
+        with _locked(folder):
+            for other in os.listdir(folder):
+                if other.startswith(_SCRATCH):
+                    with contextlib.suppress(OSError, InvalidArgument), _made(other, folder) as fd:
+                        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        shutil.rmtree(other, dir_fd=folder)
+            fd = opened.enter_context(_made(name, folder, 0o700))
+            opened.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=folder)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield fd
-    finally:
-        shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
-        os.close(fd)
 
 
 @contextlib.contextmanager
