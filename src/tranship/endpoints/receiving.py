@@ -11,12 +11,13 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from tranship import files
 from tranship.engine.parallel import in_parallel
 from tranship.engine.progress import key
 from tranship.engine.protocols import Ranged
 from tranship.engine.verify import CheckedBlob, check_digest
 from tranship.errors import AlreadyExists, CommitMismatch, DigestMismatch, NotFound, OutOfRange, Unavailable
-from tranship.pump import pump
+from tranship.pump import WriteBehind, pump
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,11 +76,14 @@ def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, leas
 
 def _append(blob: Blob, writer: Writer) -> None:
     at = writer.offset
+    behind = WriteBehind(writer.fd, at)
     with blob.open(at) as reader:
+        files.preallocate(writer.fd, blob.descriptor.size)
 
         def write(chunk: memoryview) -> None:
             nonlocal at
             at += writer.write_at(chunk, at)
+            behind.wrote(len(chunk))
 
         pump(reader, write)
 
