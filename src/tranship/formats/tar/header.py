@@ -119,6 +119,7 @@ def make_member(header: Header, offset: int, records: Mapping[str, str] = _NO_RE
     if header.type in _REFUSED:
         raise unsupported(_REFUSED[header.type], offset)
     name, linkname = records.get("path") or _path(header), records.get("linkpath") or text_of(header.linkname)
+    _check_agreement(header, name, offset)
     said = records.get("size")
     size = _decimal(said, "size", offset) if said else size_of(header.size, offset)
     kind: Kind = _KINDS.get(header.type, "other")
@@ -140,6 +141,17 @@ def make_member(header: Header, offset: int, records: Mapping[str, str] = _NO_RE
         (_number(header.major, offset), _number(header.minor, offset)) if header.type in _DEVICES else (0, 0),
         {k[len(XATTR) :]: v for k, v in records.items() if k.startswith(XATTR)} if records else _NO_RECORDS,
     )
+
+
+def _check_agreement(header: Header, name: str, offset: int) -> None:
+    """Refuse what Python's reader understands in another way than Go's and GNU tar do."""
+    if header.type == b"\0" and name[-1:] != "/" and header.name.partition(b"\0")[0].endswith(b"/"):
+        raise InvalidArgument(f"tar at byte {offset}: a directory in the header, a file in the pax header before it")
+    if header.prefix[0] and header.magic not in (b"ustar\0", b"ustar "):
+        raise InvalidArgument(f"tar at byte {offset}: a prefix to the name in a format that has none")
+    if header.major != header.minor or header.major[1:7] != b"000000":  # as nearly everybody writes them
+        _number(header.major, offset)
+        _number(header.minor, offset)
 
 
 def clean(name: str) -> str:
