@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -9,13 +11,14 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from support.waiting import eventually
 from tranship.cli.progress import Lines, Totals
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage
 from tranship.model.descriptor import Descriptor
@@ -40,8 +43,39 @@ def stalled_import(stocked: Commands) -> subprocess.Popen[bytes]:
     process.stdin.write(data[: len(data) // 2])
     process.stdin.flush()
     assert b"started" in process.stderr.readline()
-    time.sleep(0.2)  # it stands in a read by now, most likely; the test is right in any case
+    eventually(lambda: not unread(process.stdin))
     return process
+
+
+def unread(pipe: IO[bytes]) -> int:
+    """Bytes that its reader has not taken yet; only Linux knows that at this end."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+WATCHED = """
+import pathlib
+import tranship.cli.interruption as i
+
+heard = i.Interruption._heard
+def tell(*args):
+    heard(*args)
+    pathlib.Path("heard").touch()
+
+i.Interruption._heard = tell
+i.PATIENCE = {patience}
+"""
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, patience: float = 3600) -> None:
+    """Let processes tell that they have heard a first signal, and wait so many seconds before they break off a read."""
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    Path("sitecustomize.py").write_text(WATCHED.format(patience=patience))
+
+
+def ask(process: subprocess.Popen[bytes], number: int) -> None:
+    """Send a first signal, and wait until it has been heard."""
+    process.send_signal(number)
+    eventually(Path("heard").exists)
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
@@ -50,11 +84,11 @@ def stalled_import(stocked: Commands) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize(
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_a_signal_ends_a_transfer_cleanly(stocked, number, code, word):
+def test_a_signal_ends_a_transfer_cleanly(stocked, monkeypatch, number, code, word):
+    watch(monkeypatch)
     before = stocked("ls").out
     process = stalled_import(stocked)
-    process.send_signal(number)
-    time.sleep(0.2)
+    ask(process, number)
     assert process.poll() is None  # asked politely, it ends with the next bytes
     data = Path("app.tar").read_bytes()
     assert process.stdin
@@ -69,10 +103,10 @@ def test_a_signal_ends_a_transfer_cleanly(stocked, number, code, word):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_second_signal_ends_even_a_read_that_never_returns(stocked, number, code):
+def test_a_second_signal_ends_even_a_read_that_never_returns(stocked, monkeypatch, number, code):
+    watch(monkeypatch)
     process = stalled_import(stocked)
-    process.send_signal(number)
-    time.sleep(0.1)
+    ask(process, number)
     process.send_signal(number)
     assert process.wait(30) == code
     wait(process)
@@ -80,22 +114,29 @@ def test_a_second_signal_ends_even_a_read_that_never_returns(stocked, number, co
 
 
 def test_a_read_that_never_returns_is_broken_off_after_a_while(stocked, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    Path("sitecustomize.py").write_text("import tranship.cli.interruption as i\ni.PATIENCE = 0.2\n")
+    watch(monkeypatch, patience=0.2)
     process = stalled_import(stocked)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 143
     wait(process)
 
 
-def test_a_command_without_a_transfer_ends_at_once(stocked):
+def test_a_second_signal_ends_a_command_without_a_transfer_too(stocked, monkeypatch):
+    watch(monkeypatch)
     os.mkfifo("fifo")
-    process = stocked.process("--debug", "ls", "archive:fifo")  # opening a FIFO waits for its writer
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    process = stocked.process("--debug", "ls", "archive:fifo")
+    writers: list[int] = []
+
+    def open_too() -> bool:
+        with contextlib.suppress(OSError):  # nobody reads it yet
+            writers.append(os.open("fifo", os.O_WRONLY | os.O_NONBLOCK))
+        return bool(writers)
+
+    eventually(open_too)
+    ask(process, signal.SIGINT)
     process.send_signal(signal.SIGINT)
     assert wait(process)[0] == 130
+    os.close(writers[0])
 
 
 # --- pipes and terminals ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from support.transfers import eventually
+from support.waiting import eventually
 from tranship._api.services.leases.v1 import leases_pb2 as le
 from tranship._api.services.streaming.v1.streaming_pb2 import StreamInit
 from tranship._api.wellknown import Any, Empty

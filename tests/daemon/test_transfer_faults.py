@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.transfers import NAMED, Transfers, eventually, registry
+from support.transfers import NAMED, Transfers, registry
+from support.waiting import eventually
 from tranship import Layout, Registry
 from tranship._api.services.transfer.v1 import transfer_pb2 as pb
 from tranship._api.types.transfer import imagestore_pb2, importexport_pb2, registry_pb2

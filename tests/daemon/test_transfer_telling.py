@@ -3,7 +3,8 @@
 import pytest
 
 from support import graphs
-from support.transfers import NAMED, eventually, registry
+from support.transfers import NAMED, registry
+from support.waiting import eventually
 from tranship import Layout, Registry
 from tranship._api.events import content_pb2, image_pb2
 from tranship._api.services.events.v1 import events_pb2 as ev

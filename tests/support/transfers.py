@@ -139,13 +139,3 @@ class Transfers:
 
 def registry(host: str, name: str, **options: Any) -> WireRegistry:
     return WireRegistry(reference=f"{host}/{name}", default_scheme="http", **options)
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Wait until it is true, a busy machine's while."""
-    pause = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it never became true")
