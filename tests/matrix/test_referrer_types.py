@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KIND = "application/vnd.example.sbom.config.v1+json"
 EVERYTHING = Selection(referrers="")
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -28,21 +29,24 @@ def put(layout: Path, raw: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{digits}", "size": len(raw)}
 
 
-@pytest.fixture
-def signed(images: Callable[[str], Path], tmp_path: Path) -> Layout:
-    """An image, and what refers to it without an artifactType."""
+@pytest.fixture(params=["manifest", "index"])
+def signed(request: pytest.FixtureRequest, images: Callable[[str], Path], tmp_path: Path) -> Layout:
+    """An image, and what refers to it: a manifest without an artifactType, or an index with one, which has no config."""
     folder = tmp_path / "signed"
     shutil.copytree(images("small"), folder)
     index = json.loads((folder / "index.json").read_bytes())
     subject = {key: index["manifests"][0][key] for key in ("mediaType", "digest", "size")}
-    config = put(folder, b"{}", KIND)
-    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [], "subject": subject}
-    index["manifests"].append(put(folder, json.dumps(manifest).encode(), OCI_MANIFEST))
+    value: dict[str, Any] = {"schemaVersion": 2, "subject": subject}
+    if request.param == "manifest":
+        value |= {"mediaType": OCI_MANIFEST, "config": put(folder, b"{}", KIND), "layers": []}
+    else:
+        value |= {"mediaType": OCI_INDEX, "artifactType": KIND, "manifests": [subject]}
+    index["manifests"].append(put(folder, json.dumps(value).encode(), value["mediaType"]))
     (folder / "index.json").write_text(json.dumps(index))
     return Layout(folder, "v1")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server() -> Iterator[RegistryServer]:
     with RegistryServer() as running:
         yield running
@@ -53,7 +57,7 @@ def at(server: RegistryServer) -> Registry:
 
 
 @pytest.mark.parametrize("end", ["layout", "archive", "store", "registry"])
-def test_a_referrer_is_chosen_by_its_config_where_it_says_no_type(
+def test_a_referrer_is_chosen_by_its_type_or_else_by_that_of_its_config(
     end: str, signed: Layout, server: RegistryServer, tmp_path: Path
 ) -> None:
     ends: dict[str, Any] = {

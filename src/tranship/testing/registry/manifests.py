@@ -5,7 +5,6 @@ A pushed document is read by the rules of `tranship.model.manifest`, and everyth
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -96,18 +95,12 @@ def parse(raw: bytes, media_type: str, digest: Digest) -> manifest.Document:
 
 
 def describe(document: manifest.Document) -> Stored:
-    """What the registry remembers of a document; the artifact type is the config's, where a manifest says none,
-    and an index has only its own.
-    """
-    if isinstance(document, manifest.Manifest):
-        kind = document.artifact_type or (document.config.media_type if document.config is not None else None)
-    else:
-        kind = json.loads(document.raw).get("artifactType")
+    """What the registry remembers of a document."""
     return Stored(
         document.descriptor.media_type,
         document.descriptor.size,
         document.subject.digest if document.subject is not None else None,
-        kind,
+        document.kind_of_artifact,
         document.annotations,
     )
 
