@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import random
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +27,7 @@ from support.hostile import (
     refuses,
     sound,
 )
-from tranship import Archive, Limits, Store, errors, transfer
+from tranship import Archive, Layout, Limits, Store, errors, transfer
 from tranship.endpoints.archive import contents, docker_reading
 from tranship.engine import graph, settling
 
@@ -85,6 +87,54 @@ def test_scratch_takes_no_more_than_it_is_allowed(ends: Untouched, tmp_path: Pat
     assert_readable(caught.value)
     assert (caught.value.exit_code, caught.value.needed) == (11, 5 << 20)
     ends.check()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where scratch lies that no destination has a place for."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def stretchy(count: int) -> bytes:
+    """Bytes that zstd packs well and gzip, whose window is small, not at all."""
+    return random.Random(1).randbytes(1 << 18) * (count >> 18)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_layers_that_become_gzip_take_no_more_scratch_than_is_allowed(
+    compression: Any, temporary: Path, tmp_path: Path
+) -> None:
+    bundle = Bundle()
+    layers = [bundle.put(zstd.compress(stretchy(5 << 18) + bytes([n])), LAYER + "+zstd") for n in range(2)]
+    source = Layout(bundle.root(bundle.image(layers=layers), "localhost/app:1").write(tmp_path / "source"))
+    out = Archive(tmp_path / "out.tar", format="docker", recompress=True, compression=compression)
+    with pytest.raises(errors.NoSpace, match="scratch") as caught:
+        transfer(source, out, limits=Limits(max_scratch=2 << 20))  # one of the two fits
+    assert_readable(caught.value)
+    assert caught.value.path is not None
+    assert caught.value.path.startswith(str(temporary))
+    assert not (tmp_path / "out.tar").exists()
+    assert list(temporary.iterdir()) == []
+    transfer(source, out, limits=Limits(max_scratch=3 << 20))
+    assert (tmp_path / "out.tar").stat().st_size > 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_layers_of_dockers_that_become_gzip_take_no_more_scratch_than_is_allowed(
+    temporary: Path, tmp_path: Path
+) -> None:
+    layer = raw_tar.member(b"x", random.Random(1).randbytes(2 << 20)) + bytes(1024)
+    config = dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]}})
+    manifest = dumps([{"Config": "c.json", "RepoTags": ["app:1"], "Layers": ["l/layer.tar"]}])
+    (tmp_path / "a.tar").write_bytes(Bundle({"c.json": config, "l/layer.tar": layer, "manifest.json": manifest}).tar())
+    source = Archive(tmp_path / "a.tar", compress_layers=True)
+    with pytest.raises(errors.NoSpace, match="scratch"):
+        transfer(source, Layout(tmp_path / "layout"), limits=Limits(max_scratch=1 << 20))
+    assert list(temporary.iterdir()) == []
+    transfer(source, Layout(tmp_path / "layout"), limits=Limits(max_scratch=3 << 20))
 
 
 def test_a_bomb_inside_a_layer_of_dockers_is_refused_and_named(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Limits:
     jobs         blobs in flight at once; None: what the destination can take, which is the most anyway (4; 1 of a pipe)
     ranges       connections for one large blob of a registry. More than one pays where a registry throttles each connection,
                  and loses elsewhere: the blob is read again to be hashed
-    max_scratch  bytes that may lie in scratch (an archive on a pipe); None: the free space
+    max_scratch  bytes that may lie in scratch (an archive on a pipe, layers that become gzip); None: the free space
     rate         bytes a second over all connections of registries; None: as fast as it goes
     retries      attempts after the first of a request that may be repeated
     timeout      seconds without a byte before a connection is given up

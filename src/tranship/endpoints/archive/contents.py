@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tranship import pump
+from tranship.endpoints.archive import scratch
 from tranship.endpoints.files import read_span, whole_file
 from tranship.engine.progress import Progress, Stage
 from tranship.engine.protocols import FileSpan
-from tranship.errors import DigestMismatch, InvalidArgument, NoSpace, NotFound, printable
-from tranship.files import free_bytes, no_space_as_error, open_regular
+from tranship.errors import DigestMismatch, InvalidArgument, NotFound, printable
+from tranship.files import open_regular
 from tranship.formats import layout
 from tranship.formats.tar import Member, TarStream, read_index
 from tranship.model.descriptor import Descriptor
@@ -27,13 +28,12 @@ from tranship.model.digest import Digest, new_hash
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from tranship.endpoints.archive.scratch import Scratch
     from tranship.engine.run import Run
     from tranship.pump import Reader
 
 MAX_MEMBERS = 200_000  # of an archive of images: ten thousand images of twenty blobs each
 MAX_NAMES = 32 << 20  # bytes of all their names together: 160 for each
-_SPARE = 64 << 20  # bytes that receiving leaves free on the file system, at most; less on a small one:
-_SPARE_PART = 100  # a hundredth of it
 
 
 class Contents(Protocol):
@@ -118,15 +118,15 @@ class _Received:
 class ReceivedPipe:
     """An archive that came through a pipe: its members are files in scratch."""
 
-    def __init__(self, folder: str, members: Mapping[str, Member], received: Mapping[str, _Received]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Scratch, members: Mapping[str, Member], received: Mapping[str, _Received]) -> None:
+        self._scratch = folder
         self._received = received
         self.members = members
 
     def span(self, name: str) -> contextlib.AbstractContextManager[FileSpan]:
         """A member's own file, which may be moved away; it was verified as it came."""
         regular(self.members, name)
-        path = os.path.join(self._folder, str(self._received[name].number))
+        path = self._scratch.path(str(self._received[name].number))
         return whole_file(open_regular(path), trusted=True, path=path, owned=True)
 
     def digest(self, name: str) -> Digest | None:
@@ -148,20 +148,13 @@ def regular(members: Mapping[str, Member], name: str) -> Member:
 @contextlib.contextmanager
 def received(reader: Reader, run: Run) -> Iterator[ReceivedPipe]:
     """Receive a whole tar from `reader` into scratch, which is removed in the end."""
-    import shutil  # two that cost more than reading an archive that is a file
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="tranship-", dir=run.scratch_folder)
-    try:
-        with no_space_as_error(folder):
-            yield _Receiver(folder, run).receive(TarStream(reader, max_members=MAX_MEMBERS, max_names=MAX_NAMES))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch.opened(run) as folder:
+        yield _Receiver(folder, run).receive(TarStream(reader, max_members=MAX_MEMBERS, max_names=MAX_NAMES))
 
 
 class _Receiver:
-    def __init__(self, folder: str, run: Run) -> None:
-        self._folder = folder
+    def __init__(self, folder: Scratch, run: Run) -> None:
+        self._scratch = folder
         self._run = run
         self._table = _Table()
         self._received: dict[str, _Received] = {}
@@ -169,10 +162,6 @@ class _Receiver:
         self._count = 0  # bytes so far
         self._total = 0  # bytes to come, once an index that came first has said it
         self._due = time.monotonic()
-        usage = os.statvfs(folder)
-        spare = min(_SPARE, usage.f_blocks * usage.f_frsize // _SPARE_PART)
-        room = max(0, free_bytes(folder) - spare)
-        self._room = min(room, run.limits.max_scratch) if run.limits.max_scratch is not None else room
 
     def receive(self, stream: TarStream) -> ReceivedPipe:
         for member in stream:
@@ -180,26 +169,16 @@ class _Receiver:
                 self._keep(member, self._write(stream, member))
             elif member.kind != "directory":
                 self._table.add(member, lambda _first, _second: True)
-        return ReceivedPipe(self._folder, self._table.members, self._received)
+        return ReceivedPipe(self._scratch, self._table.members, self._received)
 
     def _write(self, stream: TarStream, member: Member) -> _Received:
-        if self._count + member.size > self._room:
-            raise NoSpace(
-                f"{member} of the archive has {member.size} bytes, and scratch has room for {self._room - self._count}",
-                path=self._folder,
-                needed=member.size,
-                free=self._room - self._count,
-            )
+        self._scratch.take(member.size, f"{member} of the archive")
         named = layout.digest_of_path(member.name)
         algorithm = named.algorithm if named is not None else "sha256"
         state = new_hash(algorithm)
         self._written += 1
-        path = os.path.join(self._folder, str(self._written))
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
+        with self._scratch.file(str(self._written)) as fd:
             pump.pump(stream, lambda chunk: pump.write_all(fd, chunk), hasher=state, advance=self._advance)
-        finally:
-            os.close(fd)
         digest = Digest.from_hash(algorithm, state)
         if named is not None and digest != named:
             blob = Descriptor(media_type="", digest=named, size=member.size)
@@ -215,7 +194,7 @@ class _Receiver:
         if self._table.add(member, lambda first, _second: self._received[first.name].digest == new.digest):
             self._received[member.name] = new
         else:
-            os.unlink(os.path.join(self._folder, str(new.number)))
+            os.unlink(self._scratch.path(str(new.number)))
 
     def _advance(self, count: int) -> None:
         self._run.check()

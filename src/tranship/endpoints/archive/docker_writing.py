@@ -8,28 +8,28 @@ the image ID does not change, since a config names layers by their uncompressed 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tranship import files, pump
+from tranship import files
+from tranship.endpoints.archive import scratch
 from tranship.endpoints.archive.arranging import Arranged, Known, docker_image
+from tranship.endpoints.archive.docker_gzip import gzipped
 from tranship.endpoints.files import FileBlob, whole_file
 from tranship.errors import InvalidArgument, printable
 from tranship.formats import compression, docker_archive, layout
 from tranship.formats.tar import Entry, arrange
 from tranship.model import mediatypes, naming
 from tranship.model.descriptor import Descriptor
-from tranship.model.digest import Digest, new_hash
+from tranship.model.digest import Digest
 from tranship.model.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from tranship.endpoints.archive.scratch import Scratch
     from tranship.endpoints.archive.writing import FileDestination, StreamDestination
     from tranship.engine.plan import Plan
     from tranship.engine.protocols import Blob, FileSpan
@@ -95,10 +95,10 @@ class Recompressing:
     workers = 1
     single_images = True
 
-    def __init__(self, inner: FileDestination | StreamDestination, run: Run, folder: str) -> None:
+    def __init__(self, inner: FileDestination | StreamDestination, run: Run, folder: Scratch) -> None:
         self._inner = inner
         self._run = run
-        self._folder = folder
+        self._scratch = folder
         self._plan: Plan | None = None
         self._converted: dict[Digest, tuple[Descriptor, str]] = {}
         self._laid_out = False
@@ -140,23 +140,12 @@ class Recompressing:
             self._inner.prepare(_with_layers(self._planned(), {d: c for d, (c, _) in self._converted.items()}))
 
     def _convert(self, blob: Blob) -> None:
-        path = os.path.join(self._folder, blob.descriptor.digest.hex)
-        state, size = new_hash("sha256"), 0
-        with open(path, "wb", buffering=0) as file:
-
-            def write(chunk: memoryview) -> None:
-                nonlocal size
-                state.update(chunk)
-                pump.write_all(file.fileno(), chunk)
-                size += len(chunk)
-
-            gzip = compression.Compressing(write, "gzip")
-            with blob.open() as reader:
-                unpacked = compression.Decompressing(reader, "zstd")
-                pump.pump(unpacked, gzip.write, advance=lambda _count: self._run.check())
-            gzip.finish()
-        made = Descriptor(media_type=mediatypes.DOCKER_LAYER_GZIP, digest=Digest.from_hash("sha256", state), size=size)
-        self._converted[blob.descriptor.digest] = (made, path)
+        layer = blob.descriptor
+        with blob.open() as reader:
+            unpacked = compression.Decompressing(reader, "zstd")
+            digest, size = gzipped(unpacked, self._scratch, layer.digest.hex, f"{layer}", self._run)
+        made = Descriptor(media_type=mediatypes.DOCKER_LAYER_GZIP, digest=digest, size=size)
+        self._converted[layer.digest] = (made, self._scratch.path(layer.digest.hex))
 
     def _planned(self) -> Plan:
         if self._plan is None:
@@ -186,9 +175,5 @@ def _with_layers(plan: Plan, converted: dict[Digest, Descriptor]) -> Plan:
 @contextlib.contextmanager
 def recompressing(inner: FileDestination | StreamDestination, run: Run) -> Iterator[Recompressing]:
     """Put a Recompressing before `inner`, with scratch that is removed in the end."""
-    folder = tempfile.mkdtemp(prefix="tranship-")
-    try:
-        with files.no_space_as_error(folder):
-            yield Recompressing(inner, run, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch.opened(run) as folder:
+        yield Recompressing(inner, run, folder)
