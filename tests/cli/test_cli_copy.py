@@ -209,7 +209,7 @@ def test_bare_sources_are_what_stands_there(stocked):
 def test_bare_destinations_never_overwrite(stocked):
     before = Path("app.tar").read_bytes()
     ran = stocked.failing("copy", "store:models:1", "app.tar")
-    assert (ran.code, Path("app.tar").read_bytes()) == (2, before)
+    assert (ran.code, Path("app.tar").read_bytes()) == (10, before)
     assert "write archive:app.tar to replace it" in ran.err
     stocked("copy", "store:models:1", "archive:app.tar")
     assert stocked("ls", "-q", "app.tar").lines == ["docker.io/library/models:1"]
@@ -218,19 +218,19 @@ def test_bare_destinations_never_overwrite(stocked):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["copy", "./nothing", "store:x"], 2, "./nothing is no end"),
+        (["copy", "./nothing", "store:x"], 2, "'./nothing' is no end"),
         (["copy", "absent.tar", "store:x"], 3, "there is no file absent.tar"),
         (["copy", "oci:absent", "store:x"], 3, "no directory absent"),
         (["copy", "store:absent", "oci:x"], 3, "no image 'absent'"),
         (["copy", "oci:", "oci:x"], 2, "names no file"),
-        (["copy", "app.tar", "nothing"], 2, "no end to write to"),
+        (["copy", "app.tar", "nothing"], 2, "'nothing' does not say what it is"),
         (["copy", "weird://x", "oci:y"], 2, "'weird' is no kind of end"),
         (["copy", "--dest-namespace", "x", "app.tar", "oci:y"], 2, "--dest-namespace means nothing for oci:y"),
         (["copy", "--retries", "-1", "app.tar", "oci:y"], 2, "--retries"),
         (["copy", "--timeout", "0s", "app.tar", "oci:y"], 2, "--timeout"),
         (["copy", "--limit-rate", "0", "app.tar", "oci:y"], 2, "--limit-rate"),
         (["copy", "-", "-", "oci:y"], 2, "standard input is an archive already"),
-        (["copy", "app.tar"], 2, "required: DST"),
+        (["copy", "app.tar"], 2, "DST is missing"),
         (["copy", "--platform", "not a platform", "app.tar", "oci:y"], 2, "invalid platform"),
         (["copy", "--platform", "linux/s390x", "app.tar", "oci:y"], 3, "linux/s390x"),
         (["copy", "--all-platforms", "--platform", "linux/arm64", "app.tar", "oci:y"], 2, "choose one"),

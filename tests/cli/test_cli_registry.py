@@ -269,8 +269,8 @@ def test_what_a_bare_source_was_taken_for_is_said(stocked, registry):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["store:app:1", "somewhere"], "no end to write to"),
-        (["store:app:1", "some/where:1"], "no end to write to"),
+        (["store:app:1", "somewhere"], "does not say what it is"),
+        (["store:app:1", "some/where:1"], "does not say what it is"),
         (["store:", "docker://HOST/one:1"], "the source has 2 images"),
         (["oci:layout", "docker://HOST/prefix/"], "is called 1.0, which says no repository"),
         (["docker://HOST/prefix/", "x.tar"], "is a place for images"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 APP, NEW, OLD, MODELS = (f"docker.io/library/{name}" for name in ("app:1", "app:new", "old:1", "models:1"))
 
 
@@ -54,3 +58,105 @@ def test_looking_takes_up_nothing_that_was_forgotten(stocked):
     for _ in range(2):
         assert stocked.failing("check", "app:new").code == 3
     assert digest not in stocked("content", "ls", "-q").lines
+
+
+# --- ends that are something else -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        ("copy containers-storage:foo oci:x", "no ends of the kind containers-storage: here", "podman save NAME"),
+        ("copy dir:foo oci:x", "no ends of the kind dir: here", "oci:DIR is a directory"),
+        ("copy app.tar dir:foo", "no ends of the kind dir: here", "docker://REF"),
+        ("pull ostree:foo", "no ends of the kind ostree: here", "docker://REF"),
+        ("push app:1 127.0.0.1:5000", "127.0.0.1:5000 is a registry: which repository?", "127.0.0.1:5000/ as a place"),
+        ("push app:1 localhost", "localhost is a registry: which repository?", "localhost/REPOSITORY:TAG"),
+        ("tags 127.0.0.1:5000", "127.0.0.1:5000 is a registry", "`tranship catalog 127.0.0.1:5000`"),
+        ("tags registry.example", "registry.example is a registry", "`tranship catalog registry.example`"),
+        ("copy registry.example:5000 oci:x", "registry.example:5000 is a registry", "REPOSITORY"),
+        ("copy docker://[::1]:5000 oci:x", "[::1]:5000 is a registry", "REPOSITORY"),
+        ("copy app.tar out", "'out' does not say what it is", "archive:out or out.tar, oci:out, store:out"),
+        ("copy No/Such oci:x", "'No/Such' is no end", "archive:FILE"),
+        ("export app:1 -o x.tar.xz", "x.tar.xz names a compression in which archives are not written", "*.tar.zst"),
+        (
+            "export app:1 --recompress -o x.tar",
+            "--recompress is for archives of docker's own format",
+            "--format docker",
+        ),
+    ],
+)
+def test_an_end_that_is_something_else_is_refused_with_what_to_write(stocked, words, said, hint):
+    ran = stocked.failing(*words.split())
+    assert ran.code == 2, ran
+    assert said in ran.err
+    assert hint in ran.err.partition("hint: ")[2]
+    assert not Path("x").exists()
+
+
+def test_an_output_that_exists_is_told_alike_everywhere(stocked):
+    for words in (
+        "copy store:app:1 app.tar",
+        "export app:1 --no-clobber -o app.tar",
+        "copy --no-clobber store:app:1 archive:app.tar",
+    ):
+        ran = stocked.failing(*words.split())
+        assert ran.code == 10, words
+        assert "app.tar exists already" in ran.err, words
+
+
+def test_a_source_that_the_store_has_too_is_said(stocked):
+    assert (
+        "the store has an image of that name, too: to take that one, write store:app:1"
+        in stocked.failing("copy", "app:1", "x").err
+    )
+    assert "too" not in stocked.failing("copy", "app:2", "x").err
+
+
+def test_an_oci_layout_is_imported_as_it_is_copied(tranship, stocked):
+    stocked("rm", "app:1")
+    stocked("import", "--as", "again:1", "layout")
+    assert "docker.io/library/again:1" in stocked("ls", "-q").lines
+
+
+def test_zstd_layers_may_become_gzip_in_an_archive_for_old_docker(stocked):
+    stocked("pack", "--compression", "zstd", "site", "site:1")
+    stocked("export", "--format", "docker", "--recompress", "site:1", "-o", "old.tar")
+    stocked("copy", "--recompress", "store:site:1", "docker-archive:other.tar")
+    assert Path("old.tar").read_bytes() == Path("other.tar").read_bytes()
+    kinds = [one["mediaType"] for one in stocked("inspect", "old.tar").json[0]["manifests"][0]["objects"]]
+    assert not any(kind.endswith("zstd") for kind in kinds)
+
+
+# --- mistyped options -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        ("copy a b --index foo", "--index is one of keep, single, rewrite; found foo", "`tranship copy --help`"),
+        ("copy a b --jobs many", "--jobs is a number; found many", "--help"),
+        ("export -o", "--output wants a value", "--help"),
+        ("inspect --raw --tree app:1", "--tree and --raw exclude each other", "--help"),
+        ("ls --json=yes", "--json takes no value; found yes", "--help"),
+        ("copy", "SRC, DST is missing", "--help"),
+        ("version now", "now: that is too much", "--help"),
+        ("copy a b --plattform linux/arm64", "there is no option --plattform", "did you mean --platform"),
+        ("copy a b --tls-verify=false", "there is no option --tls-verify", "--insecure accepts any certificate"),
+        ("login -p secret registry.example", "there is no option -p", "--password-stdin reads it"),
+        ("content ls --jsn", "there is no option --jsn", "did you mean --json?"),
+        ("--root", "no command follows --root", "`tranship --help`"),
+        ("-q", "no command follows -q", "`tranship --help`"),
+    ],
+)
+def test_a_mistyped_option_is_told_in_our_words(tranship, words, said, hint):
+    ran = tranship.failing(*words.split())
+    assert ran.code == 2
+    assert said in ran.err
+    assert hint in ran.err.partition("hint: ")[2]
+    assert "secret" not in ran.err
+
+
+def test_a_rate_counts_what_moved(stocked):
+    assert "/s; objects: " in stocked("copy", "store:app:1", "oci:new").err
+    assert "(nothing had to move; objects: " in stocked("copy", "store:app:1", "oci:new").err

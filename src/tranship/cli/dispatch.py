@@ -34,7 +34,7 @@ def run(words: Sequence[str]) -> int:
         except (Cancelled, KeyboardInterrupt) as error:
             if interruption.signal is None and isinstance(error, Cancelled):
                 return _tell(error, words)
-            return _say(failures.interruption(interruption.word, interruption.exit_code), words)
+            return _say(failures.interruption(interruption.word, interruption.exit_code, interruption.remark), words)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes and complains at its end
             return EXIT_PIPE
@@ -44,6 +44,8 @@ def run(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str], interruption: Interruption) -> int:
     before, rest = _split(words)
+    if before and not rest:
+        raise InvalidArgument(f"no command follows {printable(words[-1])}", hint="`tranship --help` lists them")
     if not rest or rest[0] in ("help", "-h", "--help"):
         return _help(rest[1:], asked=bool(rest))
     command = catalogue.find(rest[0])

@@ -10,6 +10,7 @@ already. FILE and DIR end at the first colon, as with skopeo; `archive:FILE` tak
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tranship.cli import options
 from tranship.cli.output import refuse_terminal, safe, say
 from tranship.endpoints import KINDS, kind
-from tranship.errors import InvalidArgument, InvalidReference, printable
+from tranship.errors import AlreadyExists, InvalidArgument, InvalidReference, TranshipError, printable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
     from tranship.endpoints.store import Store
     from tranship.engine.protocols import Readable, Writable
 
+# Kinds of ends that others have: what to do here, where we lack them.
+_FOREIGN = {
+    "docker-daemon": "docker save NAME | tranship import -",
+    "podman": "podman save NAME | tranship import -",
+    "containers-storage": "podman save NAME | tranship import -",
+    "containerd": "ctr images export - NAME | tranship import -",
+    "dir": "oci:DIR is a directory with images",
+    "ostree": None,
+    "sif": None,
+    "tarball": "tranship pack FILE NAME",
+}
+_UNWRITTEN = (".xz", ".txz", ".bz2", ".tbz2", ".tbz", ".lz4", ".lzma", ".lz", ".zip", ".7z", ".br")
 SUFFIXES = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd", ".tzst": "zstd"}
 _ASIDE = (
     "ends are docker://REF, store:NAME, archive:FILE, oci-archive:FILE[:REF], docker-archive:FILE[:REF], oci:DIR[:REF], "
@@ -74,6 +87,7 @@ def source(args: Namespace, text: str, *, default: str) -> Readable:
     if not end.scheme:
         end.scheme, end.rest = _guessed(text) or (default, text)
     if end.scheme == "docker" and not split(text)[0]:
+        refuse_foreign(text)
         _check_guess(end)
     found: Readable = _made(end)
     return found
@@ -87,7 +101,7 @@ def destination(args: Namespace, text: str, *, default: str | None = None) -> Wr
     if not end.scheme:
         if text == "-" or _suffix(text):
             if os.path.lexists(text):
-                raise InvalidArgument(
+                raise AlreadyExists(
                     f"{end} exists already", hint=f"write archive:{end} to replace it", side="destination"
                 )
             end.scheme, end.rest = "archive", text
@@ -100,7 +114,12 @@ def destination(args: Namespace, text: str, *, default: str | None = None) -> Wr
         else:
             end.scheme, end.rest = default, text
     if not end.scheme:
-        raise InvalidArgument(f"{end} is no end to write to", hint=_ASIDE, side="destination")
+        refuse_foreign(text)
+        raise InvalidArgument(
+            f"'{end}' does not say what it is",
+            hint=f"write archive:{end} or {end}.tar, oci:{end}, store:{end}, or docker://HOST/…",
+            side="destination",
+        )
     found: Writable = _made(end)
     return found
 
@@ -139,10 +158,32 @@ def _check_guess(end: End) -> None:
         full = str(Reference.parse(end.text))
     except InvalidReference as error:
         raise InvalidArgument(
-            f"{end} is no end: there is no such file, and it is no reference ({error.reason})", hint=_ASIDE
+            f"'{end}' is no end: there is no such file, and it is no reference ({error.reason})", hint=_ASIDE
         ) from None
     if full != end.text:
         say(end.args, f"{end} is {safe(full)}, at its registry")
+    if _is_in_store(end, full):
+        say(end.args, f"the store has an image of that name, too: to take that one, write store:{end}")
+
+
+def _is_in_store(end: End, full: str) -> bool:
+    from tranship.endpoints.store import Store
+
+    with contextlib.suppress(TranshipError, OSError), Store(root=end.said.get("root")).open(create=False) as store:
+        store.namespace(end.said.get("namespace", "default")).images.get(full)
+        return True
+    return False
+
+
+def refuse_foreign(text: str) -> None:
+    """Refuse a kind of end that other tools have and nobody has added here, rather than ask Docker Hub for it."""
+    scheme, colon, _ = text.partition(":")
+    if colon and scheme in _FOREIGN and scheme not in KINDS:
+        instead = _FOREIGN[scheme]
+        raise InvalidArgument(
+            f"there are no ends of the kind {scheme}: here",
+            hint=f"{f'{instead}; an' if instead else 'an'} image at a registry is written docker://REF",
+        )
 
 
 def _begins_with_host(text: str) -> bool:
@@ -206,16 +247,37 @@ def _archive(end: End) -> Archive:
         return Archive(_opened_stdin(end.args) if path == "-" else path, chosen, format=form)  # type: ignore[arg-type]  # a literal
     if path == "-":
         refuse_terminal("an archive")
-    compression = end.take("compression", SUFFIXES.get(_suffix(path) or "") or "none")
+    compression: Any = end.take("compression") or _compression_by_name(path)
     return Archive(
         sys.stdout.buffer if path == "-" else path,
         chosen,
         format=form,  # type: ignore[arg-type]  # a literal
         compression=None if compression == "none" else compression,
         docker_manifest=not end.take("skip-compatibility-manifest", False) and form != "oci",
+        recompress=_recompress(end, form),
         durability=end.take("durability", "full"),
         clobber=not getattr(end.args, "no_clobber", False),
     )
+
+
+def _compression_by_name(path: str) -> str:
+    if path.endswith(_UNWRITTEN):
+        raise InvalidArgument(
+            f"{printable(path)} names a compression in which archives are not written",
+            hint="*.tar.gz and *.tar.zst are; --compression says it whatever the name",
+            side="destination",
+        )
+    return SUFFIXES.get(_suffix(path) or "") or "none"
+
+
+def _recompress(end: End, form: str) -> bool:
+    asked = bool(end.take("recompress", False))
+    if asked and form != "docker":
+        raise InvalidArgument(
+            "--recompress is for archives of docker's own format",
+            hint="write docker-archive:FILE, or export with --format docker",
+        )
+    return asked
 
 
 def _opened_stdin(args: Namespace) -> Any:

@@ -78,9 +78,9 @@ def failure(error: BaseException) -> Failure:
     )
 
 
-def interruption(word: str, exit_code: int) -> Failure:
+def interruption(word: str, exit_code: int, remark: str | None = None) -> Failure:
     """What to tell of a signal."""
-    return Failure(word, Cancelled.code, exit_code, is_error=False)
+    return Failure(word, Cancelled.code, exit_code, remark, is_error=False)
 
 
 def tell(what: Failure, *, as_json: bool = False, with_notes: bool = False) -> None:

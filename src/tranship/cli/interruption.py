@@ -17,6 +17,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self.remark: str | None = None  # what whoever interrupts wants to know
         self._token: CancelToken | None = None
         self._before: dict[int, Any] = {}
 

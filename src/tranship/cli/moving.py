@@ -47,6 +47,8 @@ def _transfer(
     """Transfer; what came of it as a document, and a line for people."""
     from tranship.engine.transfer import transfer
 
+    if destination.kind != "archive":  # which appears whole or not at all
+        args.interruption.remark = "run it again: what has arrived is kept"
     with progress.reporter(args) as reporter:
         summary = transfer(
             source,
@@ -68,7 +70,8 @@ def _transfer(
         "partial": [_partial(part) for part in summary.partial],
         "seconds": round(summary.seconds, 3),
     }
-    return document, f"{what} ({size(summary.rate)}/s; objects: {', '.join(parts) or 'none'})"
+    rate = f"{size(summary.moved / summary.seconds)}/s" if summary.moved and summary.seconds else "nothing had to move"
+    return document, f"{what} ({rate}; objects: {', '.join(parts) or 'none'})"
 
 
 def _plan(

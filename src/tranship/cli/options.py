@@ -47,6 +47,7 @@ STORE_OPTIONS = (
 FILE_OPTIONS = (
     _option("link", "hard-link the store's files into an OCI layout", "dest"),
     _option("skip-compatibility-manifest", "write an archive without docker's manifest.json", "dest"),
+    _option("recompress", "turn zstd layers into gzip in a docker-archive, for docker before 23", "dest"),
     _option(
         "compression",
         "of the archive as a whole (else by the name's end)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tranship.errors import InvalidArgument, printable
@@ -12,6 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tranship.cli.catalogue import Command
+
+# What argparse says, and what we say.
+_SAID = (
+    (
+        r"argument (?:-\w/)?(?P<o>[^:]+): invalid choice: (?P<v>.*?) \(choose from (?P<c>.*)\)",
+        "{o} is one of {c}; found {v}",
+    ),
+    (r"argument (?:-\w/)?(?P<o>[^:]+): invalid int value: (?P<v>.*)", "{o} is a number; found {v}"),
+    (r"argument (?:-\w/)?(?P<o>[^:]+): expected one argument", "{o} wants a value"),
+    (r"argument (?:-\w/)?(?P<o>[^:]+): not allowed with argument (?:-\w/)?(?P<p>.+)", "{o} and {p} exclude each other"),
+    (r"argument (?:-\w/)?(?P<o>[^:]+): ignored explicit argument (?P<v>.*)", "{o} takes no value; found {v}"),
+    (r"the following arguments are required: (?P<o>.*)", "{o} is missing"),
+)
+# Options of other tools, and what does the same here.
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("--tls-verify", "--src-tls-verify", "--dest-tls-verify"),
+        "--insecure accepts any certificate, --plain-http speaks http",
+    ),
+    **dict.fromkeys(("-p", "--password"), "--password-stdin reads it, so that the list of processes does not show it"),
+    **dict.fromkeys(("--os", "--arch", "--override-os", "--override-arch"), "say --platform OS/ARCH"),
+    **dict.fromkeys(("--multi-arch",), "say --all-platforms, or --platform OS/ARCH"),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,8 +65,36 @@ class Parser(argparse.ArgumentParser):
         ]
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the words typed."""
-        raise InvalidArgument(printable(message, 400), hint=f"`{self.prog} --help` tells more")
+        """Refuse the words typed, in our words and not in argparse's, which change with Python's version."""
+        more = f"`{self.prog} --help` tells more"
+        for pattern, ours in _SAID:
+            found = re.fullmatch(pattern, message, re.DOTALL)
+            if found is not None:
+                said = {name: value.replace("'", "") for name, value in found.groupdict().items()}
+                raise InvalidArgument(printable(ours.format(**said), 400), hint=more)
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        option = words.split("=")[0].split(" ")[0]
+        if not unknown:
+            raise InvalidArgument(printable(message, 400), hint=more)
+        if not option.startswith("-"):
+            raise InvalidArgument(f"{printable(words, 400)}: that is too much", hint=more)
+        raise InvalidArgument(f"there is no option {printable(option)}", hint=self._nearest(option) or more)
+
+    def _known(self) -> set[str]:
+        """The options that help shows, those of a family's words too: what none of them takes is told by the family."""
+        family = self._subparsers
+        words = None if family is None else family._group_actions[0].choices  # noqa: SLF001  # argparse shows them no other way
+        parsers: list[Parser] = [self, *dict(words or {}).values()]
+        shown = [action for one in parsers for action in one.options if action.help != argparse.SUPPRESS]
+        return {word for action in shown for word in action.option_strings}
+
+    def _nearest(self, option: str) -> str | None:
+        from difflib import get_close_matches
+
+        if option in _ELSEWHERE:
+            return _ELSEWHERE[option]
+        close = get_close_matches(option, sorted(self._known()), n=3, cutoff=0.7)
+        return f"did you mean {' or '.join(close)}?" if close else None
 
 
 def module_of(command: Command) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
     from tranship.cli.ends import End
     from tranship.endpoints.registry.session import Session
 
+_HOST = re.compile(r"(?:localhost|[0-9]+(?:\.[0-9]+){3}|\[[^/\]]*\])(?::[0-9]+)?|[^/:@]+\.[^/:@]+:[0-9]+")
+_HOST_WITH_DOT = re.compile(r"[^/:@]+\.[^/:@]+")
+
 
 def value_of(end: End) -> Registry:
     """An image at a registry; as a destination also `HOST/PREFIX/`."""
+    _refuse_host(end.rest)
     value = _plain(end, (end.rest,))
     return replace(value, credential=_credential(end, [_host(value, end)]))
 
@@ -72,8 +77,9 @@ def _plain(end: End, names: tuple[str, ...]) -> Registry:
 
 def spelled(text: str) -> str:
     """A reference, which may be bare, as an end. InvalidArgument for an end of another kind."""
-    from tranship.cli.ends import split
+    from tranship.cli.ends import refuse_foreign, split
 
+    refuse_foreign(text)
     scheme, rest = split(text)
     if scheme not in (None, "docker"):
         raise InvalidArgument(
@@ -84,7 +90,20 @@ def spelled(text: str) -> str:
 
 def reference(text: str) -> Reference:
     """`docker://REF` or `REF`, with the tag and digest that it says and no others. InvalidReference."""
-    return Reference.parse(spelled(text).removeprefix("docker://"), None)
+    bare = spelled(text).removeprefix("docker://")
+    _refuse_host(bare, _HOST_WITH_DOT)
+    return Reference.parse(bare, None)
+
+
+def _refuse_host(text: str, further: re.Pattern[str] | None = None) -> None:
+    """Tell a registry from an image of Docker Hub, which a word without a slash otherwise is."""
+    if _HOST.fullmatch(text) or (further is not None and further.fullmatch(text)):
+        shown = printable(text)
+        raise InvalidArgument(
+            f"{shown} is a registry: which repository?",
+            hint=f"write {shown}/REPOSITORY:TAG, or {shown}/ as a place for images; "
+            f"`tranship catalog {shown}` lists what is there",
+        )
 
 
 def repository(text: str) -> Reference:

@@ -38,7 +38,9 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Delete."""
     wanted = [registries.reference(text) for text in args.reference]
-    for reference in wanted:
+    for text, reference in zip(args.reference, wanted, strict=True):
+        if text.removeprefix("docker://") != str(reference):
+            output.say(args, f"{output.safe(text)} is {output.safe(str(reference))}")
         if not reference.object:
             raise InvalidArgument(
                 f"{printable(str(reference))} is a repository", hint="say which tag or digest of it is to go"

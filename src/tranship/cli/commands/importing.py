@@ -28,7 +28,7 @@ EXAMPLES = """
 
 def arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
-    parser.add_argument("file", metavar="FILE", nargs="*", help="archives, or other ends (oci:DIR, …); - is stdin")
+    parser.add_argument("file", metavar="FILE", nargs="*", help="archives, OCI layouts, or other ends; - is stdin")
     parser.add_argument("-i", "--input", metavar="FILE", help="the same, as docker load has it")
     group = parser.add_argument_group("names")
     group.add_argument("--as", dest="name", metavar="NAME", action="append", default=[], help="call the one image so")
@@ -56,9 +56,7 @@ def run(args: Namespace) -> None:
     index = completed(args, args.index_name) if args.index_name else None
     names = tuple(completed(args, name) for name in args.name)
     store = replace(ends.store(args, "dest"), names=names, naming=naming_of(args, index))
-    sources = [
-        ends.source(args, file if ends.split(file)[0] else f"archive:{file}", default="archive") for file in files
-    ]
+    sources = [ends.source(args, file, default="archive") for file in files]
     if index is not None:
         if len(sources) != 1 or not isinstance(sources[0], Archive):
             raise InvalidArgument("--index-name names the index of one archive")

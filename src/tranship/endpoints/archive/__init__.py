@@ -128,7 +128,7 @@ class Archive:
         if path is not None and not self.clobber and os.path.lexists(path):
             from tranship.errors import AlreadyExists
 
-            raise AlreadyExists(f"{printable(path)} is there already")
+            raise AlreadyExists(f"{printable(path)} exists already")
         if path is not None and os.path.isdir(path):
             raise InvalidArgument(f"{printable(path)} is a directory", hint=f"an OCI layout is written oci:{path}")
         with self._opened_destination(run, path) as destination:
