@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tranship import errors
+    from tranship.containerd.endpoint import Containerd
+    from tranship.containerd.remote import connect
     from tranship.endpoints.archive import Archive
     from tranship.endpoints.layout import Layout
     from tranship.endpoints.pack import Pack
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Archive": "tranship.endpoints.archive",
     "CancelToken": "tranship.engine.run",
+    "Containerd": "tranship.containerd.endpoint",
     "Descriptor": "tranship.model.descriptor",
     "Digest": "tranship.model.digest",
     "Layout": "tranship.endpoints.layout",
@@ -56,6 +59,7 @@ _HOMES = {
     "Store": "tranship.endpoints.store",
     "Summary": "tranship.engine.transfer",
     "TranshipError": "tranship.errors",
+    "connect": "tranship.containerd.remote",
     "plan": "tranship.engine.transfer",
     "transfer": "tranship.engine.transfer",
 }
@@ -63,6 +67,7 @@ _HOMES = {
 __all__ = [
     "Archive",
     "CancelToken",
+    "Containerd",
     "Descriptor",
     "Digest",
     "Layout",
@@ -83,6 +88,7 @@ __all__ = [
     "Summary",
     "TranshipError",
     "__version__",
+    "connect",
     "errors",
     "plan",
     "transfer",

@@ -14,11 +14,12 @@ from __future__ import annotations
 import os
 import queue
 import stat
+import threading
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import quote
 
 from tranship.containerd.status import from_status
-from tranship.errors import PermissionDenied, TranshipError, Unavailable, Unsupported, printable
+from tranship.errors import Cancelled, PermissionDenied, TranshipError, Unavailable, Unsupported, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +81,11 @@ class Channel:
             raise self._error(error) from None
         return answer
 
+    def begin(self, method: Unary[Q, R], request: Q) -> Pending[R]:
+        """One request whose answer is not waited for here, and may be given up."""
+        call = self._connection.unary_unary(method.path, _encode, method.response.FromString)
+        return Pending(self, call.future(request, metadata=self._metadata()))
+
     def server_stream(self, method: ServerStream[Q, R], request: Q, *, timeout: float | None = None) -> Call[Q, R]:
         """One request; iterate over the answers."""
         start = self._connection.unary_stream(method.path, _encode, method.response.FromString)
@@ -102,6 +108,36 @@ class Channel:
         if code == "UNAVAILABLE":
             return _unreachable(self.address) or from_status(code, text)
         return from_status(code, text)
+
+
+class Pending(Generic[R]):
+    """An answer that is still to come."""
+
+    def __init__(self, channel: Channel, future: Any) -> None:
+        self._channel = channel
+        self._future = future
+        self._arrived = threading.Event()
+        future.add_done_callback(lambda _: self._arrived.set())
+
+    def wait(self, timeout: float) -> bool:
+        """Has it come within `timeout` seconds?"""
+        return self._arrived.wait(timeout)
+
+    def result(self) -> R:
+        """The answer, waited for; or the error that it was."""
+        import grpc
+
+        try:
+            answer: R = self._future.result()
+        except grpc.FutureCancelledError:
+            raise Cancelled("the call was given up") from None
+        except grpc.RpcError as error:
+            raise self._channel._error(error) from None  # noqa: SLF001  # two halves of one thing
+        return answer
+
+    def cancel(self) -> None:
+        """Give the call up."""
+        self._future.cancel()
 
 
 class Requests(Generic[Q]):

@@ -18,6 +18,7 @@ KINDS = {
     "oci": "tranship.endpoints.layout:Layout",
     "pack": "tranship.endpoints.pack:Pack",
     "docker": "tranship.endpoints.registry:Registry",
+    "containerd": "tranship.containerd.endpoint:Containerd",
 }
 
 

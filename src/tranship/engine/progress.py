@@ -91,6 +91,10 @@ OPERATIONS = {  # (source, destination) -> containerd's word; any other pair is 
     ("archive", "store"): "import",
     ("store", "archive"): "export",
     ("store", "store"): "tag",
+    ("registry", "containerd"): "pull",
+    ("containerd", "registry"): "push",
+    ("archive", "containerd"): "import",
+    ("containerd", "archive"): "export",
 }
 _GERUNDS = {"pull": "Pulling", "push": "Pushing", "import": "Importing", "export": "Exporting", "tag": "Tagging"}
 

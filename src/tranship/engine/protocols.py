@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tranship.engine.plan import Plan
     from tranship.engine.run import Run
+    from tranship.engine.selection import Selection
     from tranship.model.descriptor import Descriptor, Root
     from tranship.pump import Reader
 
@@ -172,6 +173,18 @@ class Distrusted(Protocol):
 
     def distrust(self) -> bool:
         """Hear that its bytes were wrong; True when it is worth while to read it once more."""
+        ...
+
+
+@runtime_checkable
+class Delegates(Protocol):
+    """Of an endpoint, on either side: a service that holds it can do some transfers as a whole."""
+
+    def delegate(self, source: Readable, destination: Writable, selection: Selection, run: Run) -> Plan | None:
+        """Have it done: the plan of what was, its roots as they are named at the destination, and what was `present` there.
+
+        None declines, before anything has been done.
+        """
         ...
 
 

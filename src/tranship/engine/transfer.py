@@ -11,6 +11,7 @@ from tranship.engine.moving import Mover
 from tranship.engine.planning import make_plan
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage
 from tranship.engine.protocols import (
+    Delegates,
     HasScratch,
     HoldsDocuments,
     NeedsClosure,
@@ -26,11 +27,13 @@ from tranship.errors import InvalidArgument, NotFound, blamed_on, printable
 from tranship.model.platform import default_strict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tranship.engine.plan import Partial, Plan
     from tranship.engine.protocols import Destination, Source
     from tranship.model.descriptor import Descriptor, Root
+
+    Done = tuple[tuple[Root, ...], Sequence[tuple[Descriptor, Outcome]], Plan]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +96,10 @@ def transfer(
         verification=verification,
         cancel=cancel,
     )
-    with run.reporting(f"{source} → {destination}"), _opened(source, destination, run) as (src, dst):
-        todo = _plan(src, dst, selection or Selection(), run, f"{source}")
-        run.planned(todo)
-        with blamed_on("destination"):
-            dst.prepare(todo)
-        mover = Mover(todo, src, dst, run)
-        outcomes = mover.move()
-        run.check()
-        with blamed_on("destination"):
-            roots = tuple(mover.recovering(lambda: dst.publish(todo.roots))) + todo.complete
+    wished = selection or Selection()
+    with run.reporting(f"{source} → {destination}"):
+        done = _delegated(source, destination, wished, run) or _moved(source, destination, wished, run)
+        roots, outcomes, todo = done
         for root in roots:
             run.report(
                 Progress(
@@ -113,6 +110,34 @@ def transfer(
                 )
             )
     return _summary(roots, outcomes, todo, time.monotonic() - started)
+
+
+def _delegated(source: Readable, destination: Writable, selection: Selection, run: Run) -> Done | None:
+    """Have a service at either end do it all; None when there is none that can."""
+    for end in (destination, source):
+        todo = end.delegate(source, destination, selection, run) if isinstance(end, Delegates) else None
+        if todo is not None:
+            outcomes = [
+                (d, Outcome.PRESENT if d.digest in todo.present else Outcome.COPIED)
+                for d in (*todo.blobs, *todo.documents)
+            ]
+            return todo.roots, outcomes, todo
+    return None
+
+
+def _moved(source: Readable, destination: Writable, selection: Selection, run: Run) -> Done:
+    """Do it: plan, move, publish."""
+    with _opened(source, destination, run) as (src, dst):
+        todo = _plan(src, dst, selection, run, f"{source}")
+        run.planned(todo)
+        with blamed_on("destination"):
+            dst.prepare(todo)
+        mover = Mover(todo, src, dst, run)
+        outcomes = mover.move()
+        run.check()
+        with blamed_on("destination"):
+            roots = tuple(mover.recovering(lambda: dst.publish(todo.roots))) + todo.complete
+        return roots, outcomes, todo
 
 
 def plan(

@@ -119,18 +119,50 @@ class Archive:
         reader: pump.Reader = FileReader(fd) if path is not None else _Reading(self.file)
         return stack.enter_context(received(compression.opened(reader)[1], run)), reader
 
+    @contextlib.contextmanager
+    def raw(self) -> Iterator[pump.Reader]:
+        """Open for reading the archive's bytes as they are, for somebody else who takes them apart."""
+        path = self._path()
+        if path is None:
+            yield _Reading(self.file)
+            return
+        fd = _open_path(path)
+        try:
+            yield FileReader(fd)
+        finally:
+            os.close(fd)
+
     # ---------------------------------------------------------------------------------------------------------- writing
+
+    @contextlib.contextmanager
+    def taking(self) -> Iterator[Callable[[memoryview], object]]:
+        """Open for writing an archive that somebody else has put together: what takes its bytes.
+
+        As always a file appears whole, when the block ends well, or not at all.
+        """
+        from tranship.endpoints.archive.writing import write_all
+        from tranship.formats.compression import Compressing
+
+        path = self._path()
+        self._check_place(path)
+        with contextlib.ExitStack() as stack:
+            sink = cast("Sink", self.file)
+            if path is not None:
+                stack.enter_context(files.no_space_as_error(path))
+                sink = stack.enter_context(_opened_sink(self, path))
+            put: Callable[[memoryview], object] = lambda chunk: write_all(sink, chunk)  # noqa: E731
+            if self.compression is None:
+                yield put
+                return
+            compressing = Compressing(put, self.compression)
+            yield compressing.write
+            compressing.finish()
 
     @contextlib.contextmanager
     def open_destination(self, run: Run) -> Iterator[Destination]:
         """Open for writing. A file is made beside its place when the plan is known, and takes its place at the end."""
         path = self._path()
-        if path is not None and not self.clobber and os.path.lexists(path):
-            from tranship.errors import AlreadyExists
-
-            raise AlreadyExists(f"{printable(path)} exists already")
-        if path is not None and os.path.isdir(path):
-            raise InvalidArgument(f"{printable(path)} is a directory", hint=f"an OCI layout is written oci:{path}")
+        self._check_place(path)
         with self._opened_destination(run, path) as destination:
             if self.format == "docker" and self.recompress:
                 from tranship.endpoints.archive.docker_writing import recompressing
@@ -139,6 +171,14 @@ class Archive:
                     yield converting
             else:
                 yield destination
+
+    def _check_place(self, path: str | None) -> None:
+        if path is not None and not self.clobber and os.path.lexists(path):
+            from tranship.errors import AlreadyExists
+
+            raise AlreadyExists(f"{printable(path)} exists already")
+        if path is not None and os.path.isdir(path):
+            raise InvalidArgument(f"{printable(path)} is a directory", hint=f"an OCI layout is written oci:{path}")
 
     @contextlib.contextmanager
     def _opened_destination(self, run: Run, path: str | None) -> Iterator[FileDestination | StreamDestination]:
