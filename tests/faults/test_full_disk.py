@@ -58,6 +58,16 @@ def test_a_disk_that_is_too_small_is_said_as_such(kind: str, limit: str, source:
     assert refused > 2 or (limit == "inodes" and kind in ("archive", "gzip"))
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_full_destination_is_not_taken_for_full_scratch(compression: Any, source: Any, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=400k", "none") as disk:
+        out = Archive(disk / "there", format="docker", recompress=True, compression=compression)
+        with pytest.raises(NoSpace) as caught:
+            transfer(source, out)
+        assert caught.value.path == str(disk / "there")
+        assert os.listdir(disk) == []
+
+
 def test_a_disk_that_is_too_small_for_what_comes_through_a_pipe_is_said_as_such(source: Any, tmp_path: Path) -> None:
     transfer(source, Archive(tmp_path / "a.tar"))
     for step in (2, 5, 8):
