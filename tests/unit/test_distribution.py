@@ -310,7 +310,7 @@ def test_a_next_page_may_not_lead_astray(link: str, kind: type[Exception], text:
 
 
 def test_a_list_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "MAX_PAGES", 20)
+    monkeypatch.setattr(pages, "_FEW_PAGES", 20)
     asked = 0
 
     def send(request: Request) -> Response:

@@ -145,7 +145,7 @@ def test_what_is_not_there_is_an_answer_and_not_an_exception(registry: RegistryS
 
 
 def test_pages_are_read_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "MAX_PAGES", 50)
+    monkeypatch.setattr(pages, "_FEW_PAGES", 50)
     with RegistryServer(page_size=3) as registry, client() as made:
         host = plain(registry)
         raw = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'

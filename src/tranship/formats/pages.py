@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
-MAX_PAGES = 10_000
 MAX_ITEMS = 1_000_000  # of one list
+_FEW_PAGES = 100  # that a list may have whatever is on them; more must bring at least two items each
 _MAX_LINK = 16 * 1024  # characters of the Link headers that are read
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:+-]{0,254}")  # of a repository or a tag, as old registries may have them
 _LINK = re.compile(r"<([^<>]*+)>([^<>]*+)")
 
 
@@ -46,8 +47,8 @@ def all_pages(
     response = answer if answer is not None else (yield first)
     while True:
         found += read(request, response)
-        if len(found) > MAX_ITEMS or len(seen) > MAX_PAGES:
-            raise Unavailable(f"registry {registry_name(first)} gives {first.object} without end; gave up")
+        if len(found) > MAX_ITEMS or len(seen) > _FEW_PAGES + len(found) // 2:
+            raise Unavailable(f"registry {registry_name(first)} gives {first.about} without end; gave up")
         following = _next(request, response, seen)
         if following is None:
             return found
@@ -69,7 +70,7 @@ def _next(request: Request, response: Response, seen: set[str]) -> Request | Non
     target = next_link(response.headers)
     if not target:
         return None
-    what = f"registry {registry_name(request)} leads the next page of {request.object}"
+    what = f"registry {registry_name(request)} leads the next page of {request.about}"
     url = join(response.url, target, what)
     asked, answered = Origin.of(request.url), Origin.of(response.url)
     same = (asked, answered) if answered[1:] == asked[1:] else (asked,)  # where there is no TLS, http answers for https
@@ -82,9 +83,12 @@ def _next(request: Request, response: Response, seen: set[str]) -> Request | Non
 
 
 def names(request: Request, response: Response, key: str) -> Iterable[str]:
-    """The names on one page of a list, under the `key` of its document ("tags", "repositories")."""
+    """The names on one page of a list, under the `key` of its document ("tags", "repositories").
+
+    They become parts of URLs, of paths, and lines on a terminal: what no registry's name looks like is refused.
+    """
     expect(request, response, 200)
-    what = f"{request.object} of registry {registry_name(request)}"
+    what = f"{request.about} at registry {registry_name(request)}"
     try:
         value: Any = strict_json.loads(response.body, what)
     except InvalidArgument as error:
@@ -94,4 +98,7 @@ def names(request: Request, response: Response, key: str) -> Iterable[str]:
         return ()
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise Unavailable(f"{what}: {key} must be a list of strings, found {printable(repr(names))}")
+    for name in names:
+        if not _NAME.fullmatch(name) or ".." in name.split("/"):
+            raise Unavailable(f"{what}: {printable(repr(name))} is no name")
     return names

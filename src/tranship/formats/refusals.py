@@ -103,7 +103,7 @@ def refusal(request: Request, response: Response) -> TranshipError:
         )
     if status == 401:
         return Unauthenticated(
-            f"registry {registry} refused {_action(request)} access{_to(request)} {said}",
+            f"registry {registry} refused {_access(request)} {said}",
             hint=f"run `tranship login {registry}`, or check that the repository exists and what the account may do",
         )
     if status == 429 or "TOOMANYREQUESTS" in named:
@@ -114,7 +114,7 @@ def refusal(request: Request, response: Response) -> TranshipError:
         )
     if status == 403 or "DENIED" in named:
         return PermissionDenied(
-            f"registry {registry} denied {_action(request)} access{_to(request)} {said}",
+            f"registry {registry} denied {_access(request)} {said}",
             hint="check what the account may do there",
         )
     if "BLOB_UPLOAD_UNKNOWN" in named:
@@ -159,16 +159,14 @@ def _words(response: Response) -> str:
     return ", ".join(parts)
 
 
-def _action(request: Request) -> str:
-    actions = {scope.action for scope in request.scopes if scope.name == request.repository}
-    return next((action for action in ("delete", "push") if action in actions), "pull" if request.repository else "any")
-
-
-def _to(request: Request) -> str:
+def _access(request: Request) -> str:
+    """What was asked for, and with which scopes."""
     if not request.repository:
-        return ""
+        return f"access to {request.about}"
+    actions = {scope.action for scope in request.scopes if scope.name == request.repository}
+    action = next((action for action in ("delete", "push") if action in actions), "pull")
     scope = " ".join(scoping.spell(request.scopes))
-    return f" to {printable(request.repository)}" + (f", scope {printable(scope)}" if scope else "")
+    return f"{action} access to {printable(request.repository)}" + (f", scope {printable(scope)}" if scope else "")
 
 
 def _text(value: Any) -> str:
