@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tranship.containerd.endpoint import Containerd
     from tranship.containerd.remote import connect
     from tranship.endpoints.archive import Archive
+    from tranship.endpoints.docker_engine import DockerEngine, Podman
     from tranship.endpoints.layout import Layout
     from tranship.endpoints.pack import Pack
     from tranship.endpoints.registry import Registry
@@ -42,6 +43,7 @@ _HOMES = {
     "Containerd": "tranship.containerd.endpoint",
     "Descriptor": "tranship.model.descriptor",
     "Digest": "tranship.model.digest",
+    "DockerEngine": "tranship.endpoints.docker_engine",
     "Layout": "tranship.endpoints.layout",
     "Limits": "tranship.engine.run",
     "Naming": "tranship.model.naming",
@@ -49,6 +51,7 @@ _HOMES = {
     "Pack": "tranship.endpoints.pack",
     "Plan": "tranship.engine.plan",
     "Platform": "tranship.model.platform",
+    "Podman": "tranship.endpoints.docker_engine",
     "Progress": "tranship.engine.progress",
     "Reference": "tranship.model.reference",
     "Registry": "tranship.endpoints.registry",
@@ -70,6 +73,7 @@ __all__ = [
     "Containerd",
     "Descriptor",
     "Digest",
+    "DockerEngine",
     "Layout",
     "Limits",
     "Naming",
@@ -77,6 +81,7 @@ __all__ = [
     "Pack",
     "Plan",
     "Platform",
+    "Podman",
     "Progress",
     "Reference",
     "Registry",

@@ -13,7 +13,6 @@ from tranship.containerd.wire import WireExportStream, WireImageStore, WireImpor
 from tranship.endpoints.choosing import patterns
 from tranship.engine.selection import Selection
 from tranship.model.naming import ExtraName, Naming
-from tranship.model.platform import ordered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +45,6 @@ def wish(selection: Selection) -> Wish | None:
         skip_non_distributable=selection.skip_non_distributable,
     )
     if selection != plain or selection.index not in (None, "keep"):
-        return None
-    if selection.matcher is not None and selection.matcher != ordered(*selection.platforms):
         return None
     return Wish(selection.platforms, selection.all_metadata, selection.manifest_limit, selection.skip_non_distributable)
 

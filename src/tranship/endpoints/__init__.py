@@ -19,6 +19,8 @@ KINDS = {
     "pack": "tranship.endpoints.pack:Pack",
     "docker": "tranship.endpoints.registry:Registry",
     "containerd": "tranship.containerd.endpoint:Containerd",
+    "docker-daemon": "tranship.endpoints.docker_engine:DockerEngine",
+    "podman": "tranship.endpoints.docker_engine:Podman",
 }
 
 

@@ -279,6 +279,16 @@ class SingleImages(Protocol):
 
 
 @runtime_checkable
+class HostOnly(Protocol):
+    """Of a Destination: unless a user says otherwise, it gets the host's platform alone, as an engine pulls."""
+
+    @property
+    def host_only(self) -> bool:
+        """Is it so?"""
+        ...
+
+
+@runtime_checkable
 class Sequential(Protocol):
     """Of a Destination: it takes everything, documents too, one after another in an order of its own (a pipe)."""
 

@@ -14,6 +14,7 @@ from tranship.engine.protocols import (
     Delegates,
     HasScratch,
     HoldsDocuments,
+    HostOnly,
     NeedsClosure,
     PromisesClosure,
     Readable,
@@ -190,7 +191,9 @@ def _plan(src: Source, dst: Destination, selection: Selection, run: Run, source:
         if all(root.subject is not None for root in roots):  # where nothing else is, referrers are what is wanted
             roots = [replace(root, subject=None) for root in roots]
     if isinstance(dst, SingleImages) and dst.single_images:
-        selection = replace(selection, index="single", matcher=selection.matcher or default_strict(), manifest_limit=1)
+        selection = replace(selection, index="single", matcher=selection.wanted or default_strict(), manifest_limit=1)
+    elif isinstance(dst, HostOnly) and dst.host_only and not (selection.filters or selection.all_platforms):
+        selection = replace(selection, matcher=default_strict())
     complete: list[Root] = []
     rest = list(roots)
     if isinstance(dst, PromisesClosure) and selection.referrers is None and not selection.index:
