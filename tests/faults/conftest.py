@@ -1,4 +1,4 @@
-"""What the tests of hostile sources share."""
+"""What the tests of hostile sources and of bad registries share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from support.disks import Impossible
 from support.hostile import Untouched
+from support.registry_runs import make_impatient
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -38,3 +39,9 @@ def ends(
     yield untouched[0]
     if not untouched[0].sound:
         untouched.clear()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions with registries that wait no longer than they are told to, and hardly between attempts."""
+    make_impatient(monkeypatch)

@@ -17,11 +17,11 @@ from tranship.formats.refusals import registry_name
 from tranship.model import strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
 T = TypeVar("T")
 MAX_ITEMS = 1_000_000  # of one list
-_FEW_PAGES = 100  # that a list may have whatever is on them; more must bring at least two items each
+_FEW_PAGES = 100  # that a list may have whatever is on them; more must bring at least two new items each
 _MAX_LINK = 16 * 1024  # characters of the Link headers that are read
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:+-]{0,254}")  # of a repository or a tag, as old registries may have them
 _LINK = re.compile(r"<([^<>]*+)>([^<>]*+)")
@@ -38,20 +38,27 @@ def catalog(repository: Repository) -> Flow[list[str]]:
 
 
 def all_pages(
-    first: Request, read: Callable[[Request, Response], Iterable[T]], answer: Response | None = None
+    first: Request,
+    read: Callable[[Request, Response], Iterable[T]],
+    answer: Response | None = None,
+    key: Callable[[T], Hashable] = lambda item: item,
 ) -> Flow[list[T]]:
-    """Read page after page, each with `read`. `answer` is the first page, where the caller has it already."""
-    found: list[T] = []
+    """Read page after page, each with `read`; an item of a `key` that came before is left out.
+
+    `answer` is the first page, where the caller has it already.
+    """
+    found: dict[Hashable, T] = {}
     seen = {first.url}
     request = first
     response = answer if answer is not None else (yield first)
     while True:
-        found += read(request, response)
+        for item in read(request, response):
+            found.setdefault(key(item), item)
         if len(found) > MAX_ITEMS or len(seen) > _FEW_PAGES + len(found) // 2:
             raise Unavailable(f"registry {registry_name(first)} gives {first.about} without end; gave up")
         following = _next(request, response, seen)
         if following is None:
-            return found
+            return list(found.values())
         request, response = following, (yield following)
 
 

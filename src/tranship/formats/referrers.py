@@ -33,7 +33,7 @@ def referrers(
     request = repository.referrers(subject, artifact_type)
     answer = yield request
     if _knows_referrers(answer):
-        found = yield from all_pages(request, _entries, answer)
+        found = yield from all_pages(request, _entries, answer, key=lambda entry: entry.digest)
     else:
         found = yield from _of_tag(repository, subject)
     # Not every registry filters, so filtering is ours (the header OCI-Filters-Applied would only save the look).

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 64 * 1024  # bytes of request line and header fields
 DRAIN = 256 * 1024  # bytes of an unread body that are read on to keep the connection; as Go's server does
+_TOGETHER = 8 * 1024  # bytes of a body that go out with what follows it
 _STEP = 4 << 20  # bytes of a file that are handed to the kernel, and counted, at once
 _REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.([01])")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
@@ -78,14 +79,20 @@ class Connection:
             request.exchange.status = response.status
         for raw in response.before:
             self.sock.sendall(raw)
-        if response.pause:
-            self._drip(head, response.pause)
+        has_body = (request is None or request.method != "HEAD") and response.status not in _BODILESS
+        if response.after and response.framing == "length" and response.body.size <= _TOGETHER:
+            # In one piece, so that the client has all of it before it can ask again.
+            body = b"".join(map(bytes, response.body.chunks())) if has_body else b""
+            self.sock.sendall(head + body + response.after)
         else:
-            self.sock.sendall(head)
-        if (request is None or request.method != "HEAD") and response.status not in _BODILESS:
-            self._send_body(response, request.exchange if request is not None else None)
-        if response.after:
-            self.sock.sendall(response.after)
+            if response.pause:
+                self._drip(head, response.pause)
+            else:
+                self.sock.sendall(head)
+            if has_body:
+                self._send_body(response, request.exchange if request is not None else None)
+            if response.after:
+                self.sock.sendall(response.after)
         ends = response.close or response.framing == "close"
         if ends:
             self._linger()
