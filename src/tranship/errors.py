@@ -185,9 +185,15 @@ class Truncated(DataLoss):
     retryable = True
 
     def __init__(
-        self, message: str, *, descriptor: Descriptor | None = None, count: int | None = None, side: Side | None = None
+        self,
+        message: str,
+        *,
+        descriptor: Descriptor | None = None,
+        count: int | None = None,
+        side: Side | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(message, descriptor=descriptor, side=side)
+        super().__init__(message, hint=hint, descriptor=descriptor, side=side)
         self.count = count
 
 
@@ -273,7 +279,7 @@ class NoSpace(TranshipError):
     def __init__(
         self, message: str, *, path: str | None = None, needed: int | None = None, free: int | None = None
     ) -> None:
-        hint = "free some space, or choose another place with --root or TMPDIR"
+        hint = "free some space, or choose another place (--root for the store, TMPDIR for scratch)"
         super().__init__(message, hint=hint, side="destination")
         self.path = path
         self.needed = needed

@@ -251,7 +251,7 @@ def test_a_login_that_works_is_kept_and_a_logout_forgets_it(discreet, guarded, t
 
 def test_a_password_that_does_not_work_is_not_kept(discreet, guarded, tmp_path):
     ran = login(discreet, guarded, who=BOB)
-    assert (ran.code, "the password was not kept" in ran.err) == (4, True)
+    assert (ran.code, "does not accept this password of bob; it was not kept" in ran.err) == (4, True)
     assert kept(tmp_path) == {}
 
 

@@ -160,3 +160,39 @@ def test_a_mistyped_option_is_told_in_our_words(tranship, words, said, hint):
 def test_a_rate_counts_what_moved(stocked):
     assert "/s; objects: " in stocked("copy", "store:app:1", "oci:new").err
     assert "(nothing had to move; objects: " in stocked("copy", "store:app:1", "oci:new").err
+
+
+# --- what is no image, and what is not whole --------------------------------------------------------------------------
+
+
+def test_empty_input_is_told_as_what_it_is(tranship):
+    ran = tranship.shell("true | tranship import -")
+    assert ran.code == 7
+    assert "<stdin>: it is empty" in ran.err
+    assert "did the command that was to write it fail?" in ran.err
+    Path("empty.tar").touch()
+    assert "archive:empty.tar: it is empty" in tranship.failing("copy", "empty.tar", "oci:x").err
+
+
+def test_the_tar_of_a_tree_is_to_be_packed(stocked):
+    assert "hint: `tranship pack FILE NAME` makes an image" in stocked.failing("import", "rootfs.tar").err
+
+
+def test_a_file_is_named_once_and_an_end_as_it_was_typed(stocked):
+    assert "error: there is no file absent\n" in stocked.failing("copy", "docker-archive:absent", "oci:x").err
+    assert "error: there is no directory absent\n" in stocked.failing("copy", "oci:absent", "oci:x").err
+    assert "error: docker-archive:rootfs.tar: " in stocked.failing("copy", "docker-archive:rootfs.tar", "oci:x").err
+
+
+def test_of_many_images_the_incomplete_one_is_named(stocked):
+    objects = stocked("inspect", "app:new").json[0]["manifests"][0]["objects"]
+    stocked("rm", "old:1", "models:1")
+    stocked("content", "rm", objects[0]["digest"])
+    ran = stocked.failing("export", "-o", "all.tar")
+    assert ran.code == 3
+    assert f"{NEW} is incomplete: config {objects[0]['digest'][:19]}" in ran.err
+    assert not Path("all.tar").exists()
+
+
+def test_a_drawing_is_no_json(stocked):
+    assert stocked.failing("inspect", "--tree", "--json", "app:1").code == 2

@@ -26,7 +26,9 @@ def about(where: str) -> Iterator[None]:
     try:
         yield
     except TranshipError as error:
-        if where not in error.message:
+        name = where.partition(":")[2]  # "there is no file NAME", "NAME is a directory" need no further name
+        told = error.message.startswith(f"{name} ") or error.message.endswith(f" {name}")
+        if where not in error.message and not told:
             error.message = f"{where}: {error.message}"
         raise
 

@@ -53,7 +53,11 @@ class Settler:
             )
         if isinstance(document, Manifest) and self._selection.platforms and root.subject is None:
             self._check_platform(root, document)
-        node = self._settle(root.descriptor, demanded=True)
+        try:
+            node = self._settle(root.descriptor, demanded=True)
+        except NotFound as error:
+            error.message = f"{called(root)} is incomplete: {error.message}"
+            raise
         wanted = node is not None and any(self._selection.matches(child.platform) for child in node.selected)
         if node is None or (isinstance(document, Index) and document.manifests and not wanted):
             raise NotFound(self._nothing_left(root, document), descriptor=root.descriptor, side="source")

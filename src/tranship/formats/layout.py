@@ -55,7 +55,7 @@ def recognise(names: Collection[str]) -> Generation:
     found = ", ".join(printable(name, 40) for name, _ in zip(names, range(4), strict=False)) or "nothing"
     raise InvalidArgument(
         f"this is no image: expected {MARKER}, {DOCKER_MANIFEST} or {DOCKER_REPOSITORIES}, found {found}",
-        hint="a tar of a root file system is no image; `docker import` makes one of it",
+        hint="`tranship pack FILE NAME` makes an image of the tar of a root file system",
     )
 
 

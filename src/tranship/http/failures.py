@@ -89,7 +89,9 @@ def _judge(error: Exception, who: str, doing: str) -> Broken:
     unknown = next((link for link in chain if isinstance(link, socket.gaierror)), None)
     if unknown is not None:
         again = unknown.errno == socket.EAI_AGAIN
-        return Broken(Unavailable(f"{who} is unknown: {printable(str(unknown.strerror))}"), transient=again)
+        return Broken(
+            Unavailable(f"cannot resolve the host of {who}: {printable(str(unknown.strerror))}"), transient=again
+        )
     if isinstance(error, kinds.ConnectTimeoutError) and not isinstance(error, kinds.NewConnectionError):
         return Broken(DeadlineExceeded(f"{who} does not accept a connection in time"))
     if any(isinstance(link, (TimeoutError, kinds.ReadTimeoutError)) for link in chain):

@@ -45,6 +45,8 @@ def run(args: Namespace) -> None:
     """Inspect."""
     from tranship.model.platform import any_of
 
+    if args.tree and args.json:
+        raise InvalidArgument("--tree draws for people, and --json prints for programs; choose one")
     found: list[Any] = []
     wanted = options.platforms_of(args)
     for text in args.end:

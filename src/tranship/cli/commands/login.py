@@ -85,5 +85,8 @@ def _check(args: Namespace, host: str, credential: Credential) -> bool:
         try:
             session.ping(host)
         except Unauthenticated as error:
-            raise Unauthenticated(f"{error.message}: the password was not kept") from None
+            raise Unauthenticated(
+                f"registry {host} does not accept this password of {printable(credential.username)}; it was not kept",
+                hint=error.hint,
+            ) from None
     return bool(asked)

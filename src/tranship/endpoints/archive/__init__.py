@@ -72,7 +72,8 @@ class Archive:
         where = self._path() or getattr(self.file, "name", None)
         if not isinstance(where, str):  # a pipe's name is the number of its descriptor
             where = f"a {type(self.file).__name__}"
-        return ":".join(map(printable, ("archive", where, *patterns(self.names))))
+        scheme = "archive" if self.format == "auto" else f"{self.format}-archive"
+        return ":".join(map(printable, (scheme, where, *patterns(self.names))))
 
     def _path(self) -> str | None:
         return os.fspath(self.file) if isinstance(self.file, str | os.PathLike) else None

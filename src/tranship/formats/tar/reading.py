@@ -131,6 +131,8 @@ def _next_block(read_at: ReadAt, offset: int, extensions: Extensions) -> bytes |
     """The header block at `offset`, or None at the end of the archive."""
     block = read_at(offset, BLOCK)
     if len(block) < BLOCK:
+        if not block and not offset:
+            raise Truncated("it is empty", count=0, hint="did the command that was to write it fail?")
         missing = "inside a header" if block or extensions else "without the zero blocks that mark an archive's end"
         raise Truncated(f"tar ends at byte {offset + len(block)} {missing}", count=offset + len(block))
     if block != _ZEROS:
