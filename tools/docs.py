@@ -269,6 +269,10 @@ that is in the way, 11 for a full disk), else 1.
 
 A failure is told on stderr as `tranship: error: …`, with its hint; `-v` adds what was being moved, `--debug` the traceback. Control
 characters in names that came from outside are escaped.
+
+For programs, `--progress json` makes every line on stderr an event, and a failure the last one: its `stage` is `error`, `event` the message,
+`code` and `exitCode` as in the table, and `hint` where there is one. `--json` prints the result on stdout as one document, and nothing
+there when there is none; with `--keep-going` the failures of single images stand in it as `failures`.
 """
 
 

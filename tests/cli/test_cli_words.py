@@ -144,6 +144,8 @@ def test_zstd_layers_may_become_gzip_in_an_archive_for_old_docker(stocked):
         ("copy a b --plattform linux/arm64", "there is no option --plattform", "did you mean --platform"),
         ("copy a b --tls-verify=false", "there is no option --tls-verify", "--insecure accepts any certificate"),
         ("login -p secret registry.example", "there is no option -p", "--password-stdin reads it"),
+        ("rm -f app:1", "there is no option -f", "nothing is asked here"),
+        ("copy --all a b", "there is no option --all", "--all-platforms demands"),
         ("content ls --jsn", "there is no option --jsn", "did you mean --json?"),
         ("--root", "no command follows --root", "`tranship --help`"),
         ("-q", "no command follows -q", "`tranship --help`"),
@@ -196,3 +198,15 @@ def test_of_many_images_the_incomplete_one_is_named(stocked):
 
 def test_a_drawing_is_no_json(stocked):
     assert stocked.failing("inspect", "--tree", "--json", "app:1").code == 2
+
+
+def test_what_a_failed_copy_leaves_is_a_layout_without_images_to_go_on_with(stocked):
+    digests = [one["digest"] for one in stocked("inspect", "app:1").json[0]["manifests"][0]["objects"]]
+    layer = stocked.root / "blobs" / "sha256" / digests[-1][7:]
+    layer.chmod(0o600)
+    layer.write_bytes(bytes(layer.stat().st_size))
+    assert stocked.failing("copy", "store:app:1", "oci:new").code == 7
+    assert Path("new/oci-layout").exists()
+    assert "has not come to its end: run it again" in stocked.failing("inspect", "oci:new").err
+    stocked("copy", "app.tar", "oci:new")
+    assert stocked("ls", "-q", "oci:new").lines == [APP]

@@ -34,7 +34,11 @@ _ELSEWHERE = {
     ),
     **dict.fromkeys(("-p", "--password"), "--password-stdin reads it, so that the list of processes does not show it"),
     **dict.fromkeys(("--os", "--arch", "--override-os", "--override-arch"), "say --platform OS/ARCH"),
-    **dict.fromkeys(("--multi-arch",), "say --all-platforms, or --platform OS/ARCH"),
+    "--multi-arch": "say --all-platforms, or --platform OS/ARCH",
+    **dict.fromkeys(
+        ("-a", "--all"), "all that the source has is taken already; --all-platforms demands that it has all"
+    ),
+    **dict.fromkeys(("-f", "--force"), "nothing is asked here, so there is nothing to force"),
 }
 
 

@@ -165,6 +165,9 @@ class LayoutDestination:
             blobs = self._opened.enter_context(_made("blobs", folder))
             for algorithm in sorted({d.digest.algorithm for d in (*plan.blobs, *plan.documents)}):
                 self._blobs[algorithm] = self._opened.enter_context(_made(algorithm, blobs))
+            if not _exists(layout.MARKER, folder) and not _exists(layout.INDEX, folder):
+                # so that what an interrupted transfer leaves is a layout without images, and no puzzle
+                files.write_file(layout.MARKER, layout.MARKER_BYTES, durability="process", dir_fd=folder)
         self._scratch = self._opened.enter_context(_scratch(folder))
         self._parents = (blobs, folder)
 
@@ -382,7 +385,9 @@ def _read_index(folder: int) -> bytes:
         _read_marker(folder)
         return read_small(files.open_regular(layout.INDEX, dir_fd=folder), layout.MAX_INDEX, layout.INDEX)
     except NotFound as error:
-        raise InvalidArgument(f"it is no OCI layout: {error.message}") from None
+        begun = _exists(layout.MARKER, folder)
+        hint = "a transfer into it has not come to its end: run it again, what has arrived is kept" if begun else None
+        raise InvalidArgument(f"it is no OCI layout: {error.message}", hint=hint) from None
 
 
 def _read_marker(folder: int) -> None:
