@@ -157,6 +157,33 @@ def test_a_transfer_never_tells_what_it_was_let_in_with(
     everything.folder(tmp_path)
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_layers_that_are_elsewhere_are_fetched_only_when_asked_for_and_without_credentials(
+    wanted: bool, everything: Everything, tmp_path: Path
+) -> None:
+    """CVE-2020-15157: a manifest's `urls` must not be shown the registry's password."""
+    with RegistryServer(auth=Basic({USER: PASSWORD})) as registry:
+        end = Registry(
+            f"{registry.host}/app:1",
+            plain_http=True,
+            credential=CREDENTIALS["password"],
+            headers=(("Cookie", MARK),),
+            foreign_urls=wanted,
+            environment={},
+        )
+        transfer(in_memory(f"{registry.host}/app:1", sizes=(10, 5000)), end)
+        registry.fault("foreign-urls")
+        registry.fault("status", code=404, kind="blob.get", times=None)
+        try:
+            transfer(end, Store(root=tmp_path / "store"), limits=Limits(retries=0, timeout=2.0))
+        except TranshipError as error:
+            everything.error(error)
+        asked = [(exchange.kind, str(exchange.headers)) for exchange in registry.elsewhere.requests]
+        assert bool(asked) == wanted
+        assert not any("Authorization" in headers for _, headers in asked)
+        everything.tell("nothing was said", *(headers for _, headers in asked))
+
+
 def test_commands_never_tell_a_password(
     tranship: Commands, everything: Everything, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
