@@ -3,8 +3,8 @@
     transfer_child.py '{"source": ["archive", {"file": "a.tar"}], "destination": ["store", {"root": "s"}], …}'
 
 An end is a scheme and the fields of its value; a `file` of "-" is standard input or output. More fields of the request:
-`limits` (of the engine), `file_size` (bytes, of any file that the process writes), `ready` (say so at the first progress of a blob),
-`slow` (seconds to wait at each piece of progress), `signal` and `after` (send it to ourselves at the n-th piece of progress).
+`limits` (of the engine), `file_size` (bytes, of any file that the process writes), `address_space` (bytes), `ready` (say so at the
+first progress of a blob), `slow` (seconds to wait at each piece of progress), `signal` and `after` (send it to ourselves at the n-th piece of progress).
 What happened is said on stderr, as JSON in one line.
 """
 
@@ -17,14 +17,18 @@ import sys
 import time
 from typing import Any
 
-from tranship import Archive, Layout, Limits, Progress, Reporter, Stage, Store, TranshipError, transfer
+from tranship import Archive, Layout, Limits, Progress, Registry, Reporter, Stage, Store, TranshipError, transfer
+from tranship.model.secret import Credential, Secret
 
-KINDS = {"archive": Archive, "layout": Layout, "store": Store}
+KINDS = {"archive": Archive, "layout": Layout, "store": Store, "registry": Registry}
 
 
 def end(scheme: str, fields: dict[str, Any], fd: int) -> Any:
     if fields.get("file") == "-":
         fields = {**fields, "file": open(fd, "wb" if fd else "rb", buffering=0, closefd=False)}  # noqa: SIM115  # to our end
+    if "credential" in fields:
+        user, password = fields["credential"]
+        fields = {**fields, "credential": Credential(username=user, password=Secret(password))}
     return KINDS[scheme](**fields)
 
 
@@ -59,6 +63,8 @@ def peak() -> int:
 def main(request: dict[str, Any]) -> None:
     if "file_size" in request:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], request["file_size"]))
+    if "address_space" in request:
+        resource.setrlimit(resource.RLIMIT_AS, (request["address_space"], request["address_space"]))
     source = end(*request["source"], 0)
     destination = end(*request["destination"], 1)
     said: dict[str, Any] = {}

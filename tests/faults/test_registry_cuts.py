@@ -1,0 +1,145 @@
+"""Connections that are cut at every fiftieth part of a transfer: it ends whole, and hardly anything goes over twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.registry_runs import NEW, OLD, REPOSITORY, Image, at, content, image
+from tranship import Layout, Limits, Store, transfer
+from tranship.testing.memory import Memory
+from tranship.testing.proxy import Proxy, tcp_proxy
+from tranship.testing.registry import RegistryServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tranship.engine.protocols import Readable, Writable
+
+pytestmark = [pytest.mark.usefixtures("impatient"), pytest.mark.timeout(60)]
+
+BIG = image(3, 9 << 20, 1 << 20)
+POINTS = range(1, 51)
+BUFFERS = 16 << 20  # bytes that two kernels' sockets may hold, on this machine as on many
+ONE = Limits(jobs=1)  # one connection, so that a point of it is a point of the transfer
+
+
+@contextmanager
+def proxied(held: Image = OLD) -> Iterator[tuple[RegistryServer, Proxy]]:
+    """A registry behind a proxy. It is not strict: it would not answer to the proxy's name."""
+    with RegistryServer(strict=False) as server, tcp_proxy(server.host) as proxy:
+        held.put(server)
+        yield server, proxy
+
+
+def total(source: Readable, destination: Writable, proxy: Proxy) -> tuple[int, int]:
+    """Bytes up and down of a transfer."""
+    up, down = proxy.uploaded, proxy.downloaded
+    transfer(source, destination, limits=ONE)
+    return proxy.uploaded - up, proxy.downloaded - down
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_pull_that_is_cut_anywhere_ends_whole(point: int, tmp_path: Path) -> None:
+    size = sum(map(len, BIG.everything.values()))
+    with proxied(BIG) as (_, proxy):
+        proxy.cut(after=size * point // 51, direction="down", how="reset" if point % 2 else "close")
+        up, down = total(at(proxy.host), Store(root=tmp_path, durability="process"), proxy)
+        assert proxy.connections >= 2
+    assert content(Store(root=tmp_path))[0] == BIG.everything
+    assert up + down <= 1.2 * size
+    assert up <= 16 * 1024
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_push_that_is_cut_anywhere_ends_whole(point: int, layout: Layout) -> None:
+    size = sum(map(len, BIG.everything.values()))
+    with proxied() as (server, proxy):
+        proxy.cut(after=size * point // 51, direction="up", how="reset" if point % 2 else "close")
+        up, down = total(layout, at(proxy.host), proxy)
+        assert proxy.connections >= 2
+        check(server, BIG)
+    assert up + down <= 1.2 * size
+    assert down <= 16 * 1024
+
+
+@pytest.mark.parametrize("point", range(1, 11))
+def test_a_push_in_chunks_that_is_cut_anywhere_ends_whole(point: int, layout: Layout) -> None:
+    size = sum(map(len, BIG.everything.values()))
+    with proxied() as (server, proxy):
+        proxy.cut(after=size * point // 11, direction="up", how="reset" if point % 2 else "close")
+        up, down = total(layout, at(proxy.host, chunk=1 << 20), proxy)
+        check(server, BIG)
+    assert up + down <= 1.2 * size
+
+
+@pytest.mark.parametrize("point", range(1, 11))
+def test_a_copy_between_registries_that_is_cut_at_both_ends_ends_whole(point: int) -> None:
+    size = sum(map(len, BIG.everything.values()))
+    with proxied(BIG) as (_, one), proxied() as (server, other):
+        one.cut(after=size * point // 11, direction="down")
+        other.cut(after=size * (11 - point) // 11, direction="up")
+        transfer(at(one.host), at(other.host), limits=ONE)
+        check(server, BIG)
+        assert other.uploaded <= 1.2 * size
+        # The source is asked anew from where the destination stands; what was on its way then is lost with its connection.
+        assert one.downloaded <= size + BUFFERS
+
+
+@pytest.mark.parametrize("times", [3, 12])
+def test_many_cuts_of_one_transfer_are_mended(times: int, tmp_path: Path, layout: Layout) -> None:
+    size = sum(map(len, BIG.everything.values()))
+    with proxied(BIG) as (_, proxy):
+        proxy.cut(after=size // (times + 2), direction="down", times=times)
+        _, down = total(at(proxy.host), Store(root=tmp_path, durability="process"), proxy)
+        assert proxy.connections == times + 1
+    assert content(Store(root=tmp_path))[0] == BIG.everything
+    assert down <= 1.2 * size
+    with proxied() as (server, proxy):
+        proxy.cut(after=size // (times + 2), direction="up", times=times)
+        up, _ = total(layout, at(proxy.host), proxy)
+        check(server, BIG)
+    assert up <= 1.2 * size
+
+
+@pytest.mark.parametrize("after", range(1, 1200, 60))
+def test_an_answer_that_is_cut_anywhere_loses_nothing(after: int) -> None:
+    """Requests are repeated, an upload that may have arrived is asked for, and a tag is set twice rather than not at all."""
+    with proxied() as (server, proxy):
+        proxy.cut(after=after, direction="down")
+        transfer(NEW.memory(), at(proxy.host), limits=ONE)
+        check(server, NEW)
+    with proxied(NEW) as (_, proxy):
+        images = Memory()
+        proxy.cut(after=after, direction="down")
+        transfer(at(proxy.host), images, limits=ONE)
+        assert images.blobs == NEW.everything
+
+
+def test_a_stall_is_taken_for_a_cut(tmp_path: Path, layout: Layout) -> None:
+    limits = Limits(jobs=1, timeout=0.4)
+    with proxied(BIG) as (_, proxy):
+        proxy.cut(after=5 << 20, direction="down", how="stall")
+        transfer(at(proxy.host), Store(root=tmp_path, durability="process"), limits=limits)
+    assert content(Store(root=tmp_path))[0] == BIG.everything
+    with proxied() as (server, proxy):
+        proxy.cut(after=5 << 20, direction="up", how="stall")
+        transfer(layout, at(proxy.host), limits=limits)
+        check(server, BIG)
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made = Layout(tmp_path_factory.mktemp("cuts") / "layout")
+    transfer(BIG.memory(), made)
+    return made
+
+
+def check(server: RegistryServer, expected: Image) -> None:
+    """The tag leads to this image, and every byte of it is there."""
+    assert server.tags(REPOSITORY) == {"1": expected.digest}
+    for digest, raw in expected.everything.items():
+        assert server.content(REPOSITORY, digest) == raw
