@@ -210,3 +210,16 @@ def test_what_a_failed_copy_leaves_is_a_layout_without_images_to_go_on_with(stoc
     assert "has not come to its end: run it again" in stocked.failing("inspect", "oci:new").err
     stocked("copy", "app.tar", "oci:new")
     assert stocked("ls", "-q", "oci:new").lines == [APP]
+
+
+def test_a_dry_run_prints_the_names_that_the_run_will(stocked, registry):
+    for words in (
+        ["copy", "oci:layout", "store:"],
+        ["copy", "oci:layout", "store:again:1"],
+        ["copy", "store:app:1", "oci:new:2.0"],
+        ["push", "app:1", "models:1", f"{registry.host}/mirror/"],
+    ):
+        planned = stocked(words[0], "--dry-run", *words[1:]).lines
+        done = stocked(*words).lines
+        assert done
+        assert planned[: len(done)] == done

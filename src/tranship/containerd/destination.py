@@ -67,11 +67,11 @@ class ContainerdDestination:
             if root.subject is not None:
                 self._labels.setdefault(root.descriptor.digest, {})[GC_SUBJECT] = root.subject
 
-    def rehearse(self, plan: Plan) -> None:
+    def rehearse(self, plan: Plan) -> Sequence[Root]:
         """Name the images."""
         self._images = called(plan.roots, patterns(self._value.names), self._value.naming, self._run)
         if self._value.clobber:
-            return
+            return self._images
         for root in self._images:
             taken = find_image(self._channel, root.name or "")
             if taken is not None and taken.target.digest != root.descriptor.digest:
@@ -79,6 +79,7 @@ class ContainerdDestination:
                     f"image {printable(taken.name)} is in {self._value} already, with digest {taken.target.digest}",
                     side="destination",
                 )
+        return self._images
 
     # ----------------------------------------------------------------------------------------------------------- content
 

@@ -148,12 +148,13 @@ class LayoutDestination:
         self._parents: tuple[int, ...] = ()  # the directories above
         self._checked: dict[Digest, bool] = {}
 
-    def rehearse(self, plan: Plan) -> None:
+    def rehearse(self, plan: Plan) -> Sequence[Root]:
         """Refuse names that do not fit the plan, and a layout that we cannot add to."""
         named = naming.rename(plan.roots, patterns(self._value.names))
         if os.path.lexists(self._path):
             with about(str(self._value)):
                 self._check_taken(_roots(_present_index(self._open_folder())), named)
+        return named
 
     def prepare(self, plan: Plan) -> None:
         """Make the directory, when the names fit."""

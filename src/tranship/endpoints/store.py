@@ -249,11 +249,12 @@ class StoreDestination:
             return None
         return self._space.content.read_bytes(descriptor.digest, MAX_DOCUMENT)
 
-    def rehearse(self, plan: Plan) -> None:
+    def rehearse(self, plan: Plan) -> Sequence[Root]:
         """Name the images."""
         self._images = called(plan.roots, patterns(self._value.names), self._value.naming, self._run)
         if not self._value.clobber:
             self._refuse_taken()
+        return self._images
 
     def prepare(self, plan: Plan) -> None:
         """Name the images, hold what is here already, and check the room for the rest."""

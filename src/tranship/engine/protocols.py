@@ -238,8 +238,8 @@ class PromisesClosure(Protocol):
 class Rehearses(Protocol):
     """Of a Destination: it can take notice of a plan that is only to be shown, so that it refuses what it would refuse."""
 
-    def rehearse(self, plan: Plan) -> None:
-        """Do what `prepare` does, but for what it writes."""
+    def rehearse(self, plan: Plan) -> Sequence[Root]:
+        """Do what `prepare` does, but for what it writes; the roots as they would be named."""
         ...
 
 

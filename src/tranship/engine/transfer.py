@@ -149,16 +149,17 @@ def plan(
     reporter: Reporter | None = None,
     limits: Limits | None = None,
 ) -> Plan:
-    """What `transfer` would do, with what the destination holds already; nothing is written."""
+    """What `transfer` would do, with what the destination holds already and the names it would give; nothing is written."""
     _check_ends(source, destination)
     run = Run(source=source.kind, destination=destination.kind, reporter=reporter, limits=limits, dry=True)
     with _opened(source, destination, run) as (src, dst):
         todo = _plan(src, dst, selection or Selection(), run, f"{source}")
+        named: Sequence[Root] = todo.roots
         if isinstance(dst, Rehearses):
             with blamed_on("destination"):
-                dst.rehearse(todo)
+                named = dst.rehearse(todo)
         everything = (*todo.documents, *todo.blobs)
-        return replace(todo, present=frozenset(d.digest for d in everything if dst.has(d)))
+        return replace(todo, roots=tuple(named), present=frozenset(d.digest for d in everything if dst.has(d)))
 
 
 def _check_ends(source: object, destination: object) -> None:

@@ -89,9 +89,10 @@ class RegistryDestination:
             there = distribution.read_document(request, answer)[0].digest
         return there
 
-    def rehearse(self, plan: Plan) -> None:
+    def rehearse(self, plan: Plan) -> Sequence[Root]:
         """All that prepare does: it writes nothing."""
         self.prepare(plan)
+        return self._named()
 
     def prepare(self, plan: Plan) -> None:
         """Find for each root its place, and for each object the repositories that need it."""
@@ -190,6 +191,9 @@ class RegistryDestination:
             if place.reference.tag is not None and digest.algorithm != "sha256":
                 self._put(place.reference, digest, raw, place.root.descriptor)
             self._put(place.reference, place.named, raw, place.root.descriptor)
+        return self._named()
+
+    def _named(self) -> list[Root]:
         return [Root(place.root.descriptor, str(place.reference), place.root.subject) for place in self._places.placed]
 
     def _put(self, home: Reference, named: str, raw: bytes, descriptor: Descriptor) -> None:
