@@ -1,6 +1,7 @@
 """The ends that people write, as endpoint values.
 
     docker://REF  store:NAME  archive:FILE  oci-archive:FILE[:REF]  docker-archive:FILE[:REF]  oci:DIR[:REF]
+    containerd:NAME  containerd://NAMESPACE/NAME?address=SOCKET  docker-daemon:NAME  podman:NAME
     *.tar  *.tar.gz  *.tar.zst  -
 
 A word with a scheme is taken at its word. A bare word is guessed at, for sources: a file, a layout, or what the command works
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
 
 # Kinds of ends that others have: what to do here, where we lack them.
 _FOREIGN = {
-    "docker-daemon": "docker save NAME | tranship import -",
-    "podman": "podman save NAME | tranship import -",
     "containers-storage": "podman save NAME | tranship import -",
-    "containerd": "ctr images export - NAME | tranship import -",
     "dir": "oci:DIR is a directory with images",
     "ostree": None,
     "sif": None,
@@ -44,7 +42,7 @@ _UNWRITTEN = (".xz", ".txz", ".bz2", ".tbz2", ".tbz", ".lz4", ".lzma", ".lz", ".
 SUFFIXES = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd", ".tzst": "zstd"}
 _ASIDE = (
     "ends are docker://REF, store:NAME, archive:FILE, oci-archive:FILE[:REF], docker-archive:FILE[:REF], oci:DIR[:REF], "
-    "FILE.tar, -"
+    "containerd:NAME, docker-daemon:NAME, podman:NAME, FILE.tar, -"
 )
 
 
@@ -310,6 +308,18 @@ def _registry(end: End) -> Any:
     return value_of(end)
 
 
+def _containerd(end: End) -> Any:
+    from tranship.cli.engines import containerd_of
+
+    return containerd_of(end)
+
+
+def _engine(end: End) -> Any:
+    from tranship.cli.engines import engine_of
+
+    return engine_of(end)
+
+
 MAKERS: dict[str, Callable[[End], Any]] = {
     "docker": _registry,
     "store": _store,
@@ -317,4 +327,7 @@ MAKERS: dict[str, Callable[[End], Any]] = {
     "oci-archive": _archive,
     "docker-archive": _archive,
     "oci": _layout,
+    "containerd": _containerd,
+    "docker-daemon": _engine,
+    "podman": _engine,
 }

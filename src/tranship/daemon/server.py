@@ -6,9 +6,11 @@ with Store.open(root) as store, Daemon(store, "/run/tranship/tranship.sock") as 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+import tempfile
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,8 @@ from tranship.containerd.channel import MAX_MESSAGE
 from tranship.daemon.address import Address
 from tranship.daemon.collector import Collector
 from tranship.daemon.events import Events
+from tranship.daemon.metrics import Counting, Metrics
+from tranship.daemon.relay import Relay
 from tranship.daemon.services import health, snapshots, version
 from tranship.daemon.services.content import ContentService
 from tranship.daemon.services.events import EventsService
@@ -55,18 +59,28 @@ log = logging.getLogger(__name__)
 class Daemon:
     """One daemon over one store. It is started once, and stopped once; a context manager does both."""
 
-    def __init__(self, store: Store, address: str | os.PathLike[str], *, follow_manifests: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        address: str | os.PathLike[str] | socket.socket,
+        *,
+        follow_manifests: bool = False,
+        metrics: Metrics | None = None,
+    ) -> None:
         """Prepare; nothing is served before `start`.
 
+        address           the path of a socket to make; or one that listens already, handed over by a service manager
         follow_manifests  collection keeps what kept manifests name, though a client lost the labels that say so
         """
         self._store = store
+        self._metrics = metrics or Metrics()
         self._follow_manifests = follow_manifests
         self.events = Events()
         self.streams = Streams(self._lease_exists)
         self.collector = Collector(self._collect)
         self._where = address
         self._address: Address | None = None
+        self._outside = contextlib.ExitStack()  # what a socket that was handed over needs
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rpc")
         self._server: grpc.Server | None = None
         self._stopped = threading.Event()
@@ -81,19 +95,35 @@ class Daemon:
     @property
     def address(self) -> str:
         """The path of the socket, once started."""
+        if isinstance(self._where, socket.socket):
+            return str(self._where.getsockname())
         return self._address.path if self._address is not None else ""
 
     def start(self) -> None:
         """Take the address and serve. FailedPrecondition when another daemon has it; see `Address` for the rest."""
-        self._address = Address(self._where)
+        handed = self._where if isinstance(self._where, socket.socket) else None
+        if handed is not None:
+            folder = self._outside.enter_context(tempfile.TemporaryDirectory(prefix="tranship-"))
+            self._address = Address(os.path.join(folder, "t.sock"))
+        else:
+            self._address = Address(self._where)  # type: ignore[arg-type]  # the other case is above
+        self._metrics.gauges["tranship_streams_open"] = lambda: len(self.streams)
         try:
-            self._server = grpc.server(self._pool, options=_OPTIONS, maximum_concurrent_rpcs=MAX_RPCS)
+            self._server = grpc.server(
+                self._pool,
+                options=_OPTIONS,
+                maximum_concurrent_rpcs=MAX_RPCS,
+                interceptors=[Counting(self._metrics)],
+            )
             self._server.add_generic_rpc_handlers((*_handlers(self.routes()), _Unknown()))
             with self._address.binding() as path:
                 self._server.add_insecure_port(f"unix:{quote(path)}")
             self._server.start()
+            if handed is not None:
+                self._outside.callback(Relay(handed, self._address.path).close)
         except BaseException:
             self._address.release()
+            self._outside.close()
             raise
         self.collector.start()
         log.info("serving at %s", self.address)
@@ -110,6 +140,7 @@ class Daemon:
         self.collector.stop()
         if self._address is not None:
             self._address.release()
+        self._outside.close()
         self._stopped.set()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -128,7 +159,7 @@ class Daemon:
             *ImagesService(self._store, self.events, self.collector).routes(),
             *ContentService(self._store, self.events, self.collector).routes(),
             *StreamingService(self.streams).routes(),
-            *TransferService(self._store, self.streams, self.events, self.collector).routes(),
+            *TransferService(self._store, self.streams, self.events, self.collector, self._metrics).routes(),
             *EventsService(self.events).routes(),
         ]
 

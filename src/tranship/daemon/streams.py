@@ -99,6 +99,10 @@ class Streams:
         self._streams: dict[tuple[str, str], OpenStream] = {}
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._streams)
+
     def register(self, stream: OpenStream) -> None:
         """Let transfers find a stream. AlreadyExists when its id is taken, RateLimited when there are too many."""
         with self._lock:

@@ -13,6 +13,8 @@ way, before its answer goes out; and an answer that says "done" goes out when th
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from typing import TYPE_CHECKING
 
 from tranship._api.events import content_pb2, image_pb2
@@ -34,23 +36,26 @@ from tranship.pump import pump, release
 from tranship.store import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tranship._api.services.transfer.v1 import transfer_pb2 as pb
     from tranship.daemon.calls import Call
     from tranship.daemon.collector import Collector
     from tranship.daemon.ends import Destination, Source
     from tranship.daemon.events import Events
+    from tranship.daemon.metrics import Metrics
     from tranship.daemon.streams import OpenStream, Streams
     from tranship.store import Store
 
+log = logging.getLogger(__name__)
 _KINDS = {WireRegistry: "registry", WireImageStore: "store", WireImportStream: "archive", WireExportStream: "archive"}
 
 
 class TransferService:
     """Over the daemon's store and its clients' streams."""
 
-    def __init__(self, store: Store, streams: Streams, events: Events, collector: Collector) -> None:
+    def __init__(self, store: Store, streams: Streams, events: Events, collector: Collector, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._store = store
         self._streams = streams
         self._events = events
@@ -72,13 +77,16 @@ class TransferService:
                 raise Unsupported(
                     f"method Transfer not implemented for {url(request.source)} to {url(request.destination)}"
                 )
-            match source, destination:
-                case WireImageStore(), WireImageStore():
-                    self._tag(source, destination, ends, call)
-                case WireImportStream(), WireExportStream():
-                    self._echo(source, destination, ends)
-                case _:
-                    self._move(source, destination, ends, call, progress)
+            word = _word(source, destination)
+            with self._metrics.transfer(word), _logged(word, source, destination, call):
+                match source, destination:
+                    case WireImageStore(), WireImageStore():
+                        self._tag(source, destination, ends, call)
+                    case WireImportStream(), WireExportStream():
+                        self._echo(source, destination, ends)
+                    case _:
+                        self._move(source, destination, ends, call, progress)
+                stack.close()  # it is done when the client has everything
         return Empty()
 
     def _echo(self, source: WireImportStream, destination: WireExportStream, ends: Ends) -> None:
@@ -104,7 +112,7 @@ class TransferService:
         self, source: Source, destination: Destination, ends: Ends, call: Call, stream: OpenStream | None
     ) -> None:
         both = (source, destination)
-        word = operation(_KINDS[type(source)], _KINDS[type(destination)])
+        word = _word(source, destination)
         reporter = Telling(
             Wording(
                 word,
@@ -127,6 +135,8 @@ class TransferService:
                 reporter.report(Progress(stage=stage, event=f"{stage.value.capitalize()} {word}", reason=error.message))
             raise
         finally:
+            brought = sum(descriptor.size for descriptor in reporter.brought)
+            self._metrics.add("tranship_transfer_bytes_total", brought, operation=word)
             if isinstance(destination, WireImageStore):
                 self._tell_of_content(reporter, call)
         if isinstance(destination, WireImageStore):
@@ -157,3 +167,34 @@ class TransferService:
                         call.namespace, "/images/update", image_pb2.ImageUpdate(name=name, labels=labels)
                     )
                 self._collector.changed()
+
+
+def _word(source: Source, destination: Destination) -> str:
+    """What the transfer is called."""
+    if isinstance(source, WireImportStream) and isinstance(destination, WireExportStream):
+        return "echo"
+    return operation(_KINDS[type(source)], _KINDS[type(destination)])
+
+
+@contextlib.contextmanager
+def _logged(word: str, source: Source, destination: Destination, call: Call) -> Iterator[None]:
+    """Write down what was asked for, and how it ended."""
+    started = time.monotonic()
+    fields: dict[str, object] = {"namespace": call.namespace, "operation": word}
+    fields |= {"from": _named(source), "to": _named(destination)}
+    try:
+        yield
+    except TranshipError as error:
+        fields |= {"seconds": time.monotonic() - started, "code": error.code, "error": error.message}
+        log.warning("transfer failed", extra={"fields": fields})
+        raise
+    log.info("transfer done", extra={"fields": fields | {"seconds": time.monotonic() - started}})
+
+
+def _named(end: Source | Destination) -> str:
+    match end:
+        case WireRegistry():
+            return end.reference
+        case WireImageStore():
+            return ",".join(filter(None, (end.name, *(rule.name for rule in end.extra_references))))
+    return "stream"
