@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
+
+from tranship.cli import output
 
 APP, NEW, OLD, MODELS = (f"docker.io/library/{name}" for name in ("app:1", "app:new", "old:1", "models:1"))
 
@@ -217,9 +221,40 @@ def test_a_dry_run_prints_the_names_that_the_run_will(stocked, registry):
         ["copy", "oci:layout", "store:"],
         ["copy", "oci:layout", "store:again:1"],
         ["copy", "store:app:1", "oci:new:2.0"],
+        ["copy", "store:app:1", "oci-archive:new.tar:2.0"],
         ["push", "app:1", "models:1", f"{registry.host}/mirror/"],
     ):
         planned = stocked(words[0], "--dry-run", *words[1:]).lines
         done = stocked(*words).lines
         assert done
         assert planned[: len(done)] == done
+
+
+# --- on a terminal ----------------------------------------------------------------------------------------------------
+
+
+def test_a_table_fits_into_a_narrow_terminal(stocked, monkeypatch):
+    whole = stocked("ls").lines
+    monkeypatch.setattr(output, "_columns", lambda: 60)
+    narrow = stocked("ls").lines
+    assert [len(line) <= 60 for line in narrow] == [True] * 5
+    assert all(full.startswith(line.removesuffix("…")) for full, line in zip(whole, narrow, strict=True))
+    monkeypatch.setattr(output, "_columns", lambda: 30)
+    assert stocked("ls").lines == [line.split()[0] for line in whole]
+    monkeypatch.setattr(output, "_columns", lambda: 10)  # a name is whole, or of no use
+    assert stocked("ls").lines == whole
+
+
+def test_who_interrupts_a_transfer_is_told_whether_it_is_kept(stocked):
+    data = Path("app.tar").read_bytes()
+    for words, kept in ((["import", "-"], True), (["copy", "-", "archive:out.tar"], False)):
+        process = stocked.process(*words)
+        process.stdin.write(data[: len(data) // 2])
+        process.stdin.flush()
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert ("run it again: what has arrived is kept" in err.decode()) == kept, err

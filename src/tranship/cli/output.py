@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_LEGIBLE = 8  # characters of a column that tell something
 _LONG = 4096  # characters; a name is never cut, only escaped
 
 
@@ -65,12 +66,39 @@ def print_removed(args: Namespace, words: Iterable[str]) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print columns that are as wide as they must be; the last one is not padded. Numbers stand to the right."""
-    cells = [[safe(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(headers, *cells, strict=True)]
-    for row in (list(headers), *cells):
+    """Print columns that are as wide as they must be; the last one is not padded.
+
+    On a terminal that is narrower the last columns are cut, or left out; pipes and files get all.
+    """
+    cells = [list(headers), *([safe(str(cell)) for cell in row] for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    room = _columns()
+    for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        print("  ".join((*padded, row[-1])).rstrip())
+        print(_cut("  ".join((*padded, row[-1])).rstrip(), room, widths))
+
+
+def _columns() -> int | None:
+    """How wide the terminal is; None where stdout is none."""
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def _cut(line: str, room: int | None, widths: Sequence[int]) -> str:
+    """As much of a line of a table as fits: the first column always, a further one when some of it can be read."""
+    if room is None or len(line) <= room:
+        return line
+    start = 0  # of the column in which the room ends
+    for width in widths:
+        if start + width > room:
+            break
+        start += width + 2
+    if start == 0:
+        return line
+    return line[: room - 1] + "…" if room - start >= _LEGIBLE else line[:start].rstrip()
 
 
 def print_bytes(data: Iterable[bytes]) -> None:

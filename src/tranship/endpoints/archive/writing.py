@@ -51,8 +51,13 @@ class _Writing:
         """Docker's own format holds no indexes."""
         return self.value.format == "docker"
 
-    def arranged(self, plan: Plan) -> Arranged:
+    def rehearse(self, plan: Plan) -> list[Root]:
+        """Name the images."""
         self.names = naming.rename(plan.roots, patterns(self.value.names))
+        return self.names
+
+    def arranged(self, plan: Plan) -> Arranged:
+        self.rehearse(plan)
         origins = self.value.origins
         if self.value.format == "docker":
             from tranship.endpoints.archive.docker_writing import arrange_docker
