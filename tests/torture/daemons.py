@@ -1,6 +1,6 @@
 """The daemon under load: many clients at once, clients that speak nonsense, and a daemon that is killed among them.
 
-The daemon is a process of its own; each client is a thread with a connection of its own, and speaks the Transfer, Images and
+The daemon is `tranship daemon`, a process of its own; each client is a thread with a connection of its own, and speaks the Transfer, Images and
 Content services as ctr does.
 """
 
@@ -11,8 +11,8 @@ import importlib.util
 import os
 import random
 import signal
+import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ from support.disks import Impossible
 from support.peers import temporary_home
 from torture import invariants
 from torture.box import part
-from torture.content import environment, image
+from torture.content import command, environment, image
 from tranship import Registry, TranshipError, transfer
 from tranship.testing.memory import Memory
 from tranship.testing.registry import RegistryServer
@@ -32,34 +32,27 @@ if TYPE_CHECKING:
 
     from torture.box import Box
 
-SERVE = """
-import sys, threading, signal
-from tranship.daemon.server import Daemon
-from tranship.store import Store
-ended = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: ended.set())
-with Store.open(sys.argv[1]) as store, Daemon(store, sys.argv[2]):
-    print("ready", flush=True)
-    ended.wait()
-"""
 IMAGES = 16  # different ones at the registry, so that clients meet and do not always
 
 
 class Serving:
     """A daemon's process, which may be killed and started again on the same store and socket."""
 
-    def __init__(self, folder: Path, socket: Path) -> None:
-        self.root, self.socket = folder / "store", socket
+    def __init__(self, folder: Path, path: Path) -> None:
+        self.root, self.socket = folder / "store", path
         self.process: subprocess.Popen[bytes]
         self.start()
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        words = [sys.executable, "-c", SERVE, str(self.root), str(self.socket)]
-        self.process = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n", "the daemon does not start"
-        self.process.stdout.close()
+        words = command(self.root, "daemon", "--address", self.socket)
+        self.process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _settles(self._answers, "the daemon does not answer")
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, f"the daemon has ended with {self.process.returncode}"
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it by a signal."""
@@ -96,11 +89,11 @@ def serving(box: Box) -> Iterator[Serving]:
 class Client:
     """One client; `act` does one thing of those that clients do."""
 
-    def __init__(self, socket: Path, registry: str, number: int, chance: random.Random) -> None:
+    def __init__(self, path: Path, registry: str, number: int, chance: random.Random) -> None:
         from support.transfers import Transfers
         from tranship.containerd.channel import Channel
 
-        self.channel = Channel(socket, namespace=f"n{number % 4}")
+        self.channel = Channel(path, namespace=f"n{number % 4}")
         self.transfers = Transfers(self.channel)
         self.registry, self.number, self.chance = registry, number, chance
         self.mine: list[str] = []
@@ -249,7 +242,7 @@ def _done(box: Box, number: int) -> bool:
 
 
 def _settles(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(200):
+    for _ in range(600):
         if condition():
             return
         time.sleep(0.05)
@@ -372,12 +365,12 @@ def _say(channel: Any, method: Any, data: bytes) -> str:
     return str(code.name) if code is not None else "OK"
 
 
-def _say_hello(socket: Path) -> bool:
+def _say_hello(path: Path) -> bool:
     from tranship._api.wellknown import Empty
     from tranship.containerd.channel import Channel
     from tranship.containerd.methods import Version
 
-    with Channel(socket) as channel:
+    with Channel(path) as channel:
         return bool(channel.unary(Version.VERSION, Empty()).version)
 
 
