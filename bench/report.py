@@ -7,7 +7,7 @@ import json
 
 from harness import RESULTS, ROOT
 
-FIGURES = ["export", "import", "reflink", "registry", "daemon", "growth", "memory", "startup", "store_list"]
+FIGURES = ["export", "import", "reflink", "registry", "mirror", "daemon", "growth", "memory", "startup", "store_list"]
 INTRODUCTION = """\
 # Measured
 
