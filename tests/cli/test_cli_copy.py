@@ -387,11 +387,11 @@ def test_a_disk_that_fails_is_named_by_what_was_read_from_it(stocked, monkeypatc
     def fail(*_: object, **__: object) -> int:
         raise OSError(errno.EIO, "x")
 
-    for name, when in (("copy_range", "moving layer"), ("read_at", "reading index")):
+    for name, when in (("copy_range", "moving layer"), ("read_at", "reading oci-layout")):
         monkeypatch.setattr(pump, name, fail)
         ran = stocked.failing("copy", "oci:layout", f"oci:{name}")
         assert ran.code == 7
-        assert ran.err.startswith(f"tranship: error: Input/output error while {when} ")
+        assert ran.err.startswith(f"tranship: error: Input/output error while {when}")
     ran = stocked.failing("copy", "--keep-going", "--json", "oci:layout", "store:app:new", "oci:out")
     assert ran.code == 9
     assert [failure["exitCode"] for failure in ran.json["failures"]] == [7, 7]

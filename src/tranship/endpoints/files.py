@@ -111,7 +111,11 @@ def read_span(span: FileSpan, limit: int, what: str) -> bytes:
     if span.size > limit:
         raise InvalidArgument(f"{printable(what)} has {span.size} bytes; at most {limit} are read")
     data = bytearray(span.size)
-    count = pump.read_exactly(SpanReader(span.fd, span.offset, span.size), memoryview(data))
+    try:
+        count = pump.read_exactly(SpanReader(span.fd, span.offset, span.size), memoryview(data))
+    except OSError as error:
+        error.add_note(f"while reading {printable(what)}")
+        raise
     if count < span.size:
         raise Truncated(f"{printable(what)} became shorter while it was read", count=count)
     return bytes(data)
