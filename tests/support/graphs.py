@@ -45,8 +45,7 @@ def closure(layout: Path, digest: str, *, partial: bool = False) -> set[str]:
             continue
         value = json.loads(data)
         stack.extend(
-            (child["digest"], child.get("mediaType") in DOCUMENT_TYPES)
-            for child in value.get("manifests") or []
+            (child["digest"], child.get("mediaType") in DOCUMENT_TYPES) for child in value.get("manifests") or []
         )
         leaves = [*(value.get("layers") or []), *([value["config"]] if value.get("config") else [])]
         stack.extend((leaf["digest"], False) for leaf in leaves)

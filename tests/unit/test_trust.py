@@ -53,7 +53,9 @@ def test_wrong_bytes_at_a_users_word_do_not_leave_again(archive: Path, tmp_path:
     assert not (tmp_path / "out" / "index.json").exists()
 
 
-def test_a_later_transfer_hashes_what_came_at_a_users_word(archive: Path, images: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_later_transfer_hashes_what_came_at_a_users_word(
+    archive: Path, images: Callable[[str], Path], tmp_path: Path
+) -> None:
     corrupt(archive)
     transfer(Archive(archive), Store(root=tmp_path / "store"), verification="trusted")
     summary = transfer(Layout(images("large")), Store(root=tmp_path / "store"))
