@@ -50,7 +50,7 @@ def end(server: RegistryServer) -> tuple[str, dict[str, Any]]:
     return "registry", {"names": names, **given}
 
 
-@pytest.mark.parametrize(("fault", "parameters", "kind", "error"), PULLS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("fault", "parameters", "kind", "error"), PULLS, ids=str)
 def test_a_pull_keeps_little_of_what_comes(
     fault: str, parameters: dict[str, Any], kind: str, error: str | None, tmp_path: Path
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_pull_keeps_little_of_what_comes(
     assert error or found == NEW.everything
 
 
-@pytest.mark.parametrize(("fault", "parameters", "kind", "error"), PUSHES, ids=lambda value: str(value))
+@pytest.mark.parametrize(("fault", "parameters", "kind", "error"), PUSHES, ids=str)
 def test_a_push_keeps_little_of_what_comes(
     fault: str, parameters: dict[str, Any], kind: str, error: str | None, tmp_path: Path
 ) -> None:

@@ -46,7 +46,7 @@ def total(source: Readable, destination: Writable, proxy: Proxy) -> tuple[int, i
 def test_a_pull_that_is_cut_anywhere_ends_whole(point: int, tmp_path: Path) -> None:
     size = sum(map(len, BIG.everything.values()))
     with proxied(BIG) as (_, proxy):
-        proxy.cut(after=size * point // 51, direction="down", how="reset" if point % 2 else "close")
+        proxy.cut(after=size * point // 51, direction="down")
         up, down = total(at(proxy.host), Store(root=tmp_path, durability="process"), proxy)
         assert proxy.connections >= 2
     assert content(Store(root=tmp_path))[0] == BIG.everything
@@ -58,7 +58,7 @@ def test_a_pull_that_is_cut_anywhere_ends_whole(point: int, tmp_path: Path) -> N
 def test_a_push_that_is_cut_anywhere_ends_whole(point: int, layout: Layout) -> None:
     size = sum(map(len, BIG.everything.values()))
     with proxied() as (server, proxy):
-        proxy.cut(after=size * point // 51, direction="up", how="reset" if point % 2 else "close")
+        proxy.cut(after=size * point // 51, direction="up")
         up, down = total(layout, at(proxy.host), proxy)
         assert proxy.connections >= 2
         check(server, BIG)
@@ -67,10 +67,24 @@ def test_a_push_that_is_cut_anywhere_ends_whole(point: int, layout: Layout) -> N
 
 
 @pytest.mark.parametrize("point", range(1, 11))
+def test_a_reset_loses_no_more_than_was_on_its_way(point: int, tmp_path: Path, layout: Layout) -> None:
+    size = sum(map(len, BIG.everything.values()))
+    with proxied(BIG) as (_, proxy):
+        proxy.cut(after=size * point // 11, direction="down", how="reset")
+        _, down = total(at(proxy.host), Store(root=tmp_path, durability="process"), proxy)
+    assert content(Store(root=tmp_path))[0] == BIG.everything
+    with proxied() as (server, proxy):
+        proxy.cut(after=size * point // 11, direction="up", how="reset")
+        up, _ = total(layout, at(proxy.host), proxy)
+        check(server, BIG)
+    assert max(up, down) <= size + BUFFERS
+
+
+@pytest.mark.parametrize("point", range(1, 11))
 def test_a_push_in_chunks_that_is_cut_anywhere_ends_whole(point: int, layout: Layout) -> None:
     size = sum(map(len, BIG.everything.values()))
     with proxied() as (server, proxy):
-        proxy.cut(after=size * point // 11, direction="up", how="reset" if point % 2 else "close")
+        proxy.cut(after=size * point // 11, direction="up")
         up, down = total(layout, at(proxy.host, chunk=1 << 20), proxy)
         check(server, BIG)
     assert up + down <= 1.2 * size
