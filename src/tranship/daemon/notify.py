@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING
 
-from tranship.errors import InvalidArgument
+from tranship.errors import InvalidArgument, PermissionDenied, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ def notify(state: str, environ: Mapping[str, str]) -> bool:
 def inherited(environ: Mapping[str, str]) -> socket.socket | None:
     """The listening socket that was handed over to this process; None when there is none.
 
-    InvalidArgument for several, or for one that is no listening unix socket.
+    InvalidArgument for several, or for one that is no listening unix socket; PermissionDenied for one that opens for everybody.
     """
     if environ.get("LISTEN_PID") != str(os.getpid()) or not environ.get("LISTEN_FDS"):
         return None
@@ -39,4 +40,9 @@ def inherited(environ: Mapping[str, str]) -> socket.socket | None:
     found = socket.socket(fileno=FIRST)
     if found.family != socket.AF_UNIX or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise InvalidArgument("the socket that was handed over is no listening unix socket")
+    path = found.getsockname()
+    if isinstance(path, bytes) or not path:
+        raise InvalidArgument("the socket that was handed over has no path: everybody may connect to it")
+    if os.stat(path).st_mode & stat.S_IWOTH:
+        raise PermissionDenied(f"everybody may connect to {printable(path)}", hint="SocketMode=0600 in its unit")
     return found
