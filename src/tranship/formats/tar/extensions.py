@@ -61,7 +61,9 @@ class Extensions:
         elif header.type == b"x":
             self._next[b"x"] = _records(data, offset)
         else:
-            self._next[header.type] = {"path" if header.type == b"L" else "linkpath": _long_name(data, rest, header, offset)}
+            self._next[header.type] = {
+                "path" if header.type == b"L" else "linkpath": _long_name(data, rest, header, offset)
+            }
         return end
 
     def records(self, offset: int) -> dict[str, str]:
@@ -91,7 +93,9 @@ def _data(read_at: ReadAt, header: Header, offset: int) -> tuple[bytes, bytes]:
 
 def _long_name(data: bytes, rest: bytes, header: Header, offset: int) -> str:
     if b"\0" not in data and rest[:1] not in (b"", b"\0"):  # GNU tar and Python read on to a zero byte, Go does not
-        raise InvalidArgument(f"tar at byte {offset}: a {NAMES[header.type]} that goes on where its header says it ends")
+        raise InvalidArgument(
+            f"tar at byte {offset}: a {NAMES[header.type]} that goes on where its header says it ends"
+        )
     name = text_of(data)
     if not name:
         raise InvalidArgument(f"tar at byte {offset}: an empty {NAMES[header.type]}")
