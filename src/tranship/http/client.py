@@ -212,7 +212,7 @@ class Client:
         except BaseException:
             answer.close()
             raise
-        if another is None:
+        if another is None or (grant is not None and another.header == grant.header):  # what was refused just now
             return answer
         answer.discard()
         return self._with_redirects(host, request, payload, another)

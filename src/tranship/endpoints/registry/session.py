@@ -78,10 +78,11 @@ def _finder(value: Registry, hosts: _Hosts, environment: Mapping[str, str]) -> F
     """Whom to ask for credentials: who was given to be asked, alone; or the value that was given, and then the files."""
     if callable(value.credential):
         return value.credential
-    from tranship.http.credentials import standard
+    from tranship.http.credentials import Credentials, standard
 
     explicit = value.credential
-    files = standard(environment, file=value.auth_file)
+    # Who gives an empty environment wants nothing of this machine: no file at its usual place either.
+    files = standard(environment, file=value.auth_file) if environment or value.auth_file else Credentials(())
 
     def find(host: str, repository: str) -> Credential | None:
         # What is given for an end is for the server of the registry that the end names, not for its mirrors.

@@ -114,7 +114,7 @@ class RegistrySource:
             digest = reference.digest or claims.digest
             if digest is not None and claims.size and claims.media_type in mediatypes.DOCUMENTS:
                 return Descriptor(media_type=claims.media_type, digest=digest, size=claims.size)
-        elif response.status in (404, 429):
+        elif response.status in (401, 404, 429):
             distribution.expect(request, response, 200)
         request = place.get_manifest(named)
         answer = self._session.client.send(host, request, limit=MAX_DOCUMENT)
