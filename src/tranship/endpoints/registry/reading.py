@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         def open_blob(
             self, descriptor: Descriptor, offset: int, count: int | None, shunned: Collection[str]
         ) -> tuple[Answer, int, Host]: ...
+        def has_others(self, descriptor: Descriptor, shunned: Collection[str]) -> bool: ...
         def check(self) -> None: ...
         def pause(self, attempt: int) -> None: ...
 
@@ -83,6 +84,12 @@ class RegistryBlob:
         if self.served is not None:
             self.shunned.add(self.served.url)
         return True
+
+    def leave(self) -> bool:
+        """Have the rest from another host than the one that served last; False when there is none left."""
+        if self.served is not None:
+            self.shunned.add(self.served.url)
+        return self.place.has_others(self.descriptor, self.shunned)
 
     @contextlib.contextmanager
     def open(self, offset: int = 0) -> Iterator[ResumingReader]:
@@ -175,9 +182,9 @@ class ResumingReader:
         self.close()
         self._breaks = 1 if self._since >= _PROGRESS else self._breaks + 1
         self._since = 0
-        if not error.retryable or self._breaks > self._blob.place.attempts:
+        if not error.retryable or (self._breaks > self._blob.place.attempts and not self._blob.leave()):
             error.side = error.side or "source"
             raise error
         self._blob.place.check()
-        if self._breaks > 1:
+        if 1 < self._breaks <= self._blob.place.attempts:
             self._blob.place.pause(self._breaks - 1)

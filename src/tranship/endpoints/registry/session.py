@@ -100,6 +100,10 @@ class Session:
         self.client = client
         self.anonymous = anonymous  # for URLs that a document names: it has no credentials
 
+    def hosts(self, reference: Reference, capability: str) -> tuple[Host, ...]:
+        """The hosts that may be asked for this, in order; PermissionDenied when there is none."""
+        return self._hosts.able(reference.domain, capability)
+
     def on_hosts(
         self,
         reference: Reference,
@@ -112,7 +116,7 @@ class Session:
         A mirror that fails in whatever way is passed over; `shunned` holds the URLs of hosts that have given wrong bytes.
         The last host is asked once more when its bytes are not what they should be.
         """
-        able = self._hosts.able(reference.domain, capability)
+        able = self.hosts(reference, capability)
         hosts = [host for host in able if host.url not in shunned] or able[-1:]
         for host in hosts[:-1]:
             try:
@@ -131,7 +135,7 @@ class Session:
 
     def target(self, reference: Reference) -> tuple[Host, Repository]:
         """Where a repository is written to: the first host that takes pushes, and no other (containerd's rule)."""
-        host = self._hosts.able(reference.domain, "push")[0]
+        host = self.hosts(reference, "push")[0]
         return host, host.repository(reference.path)
 
     def run(self, host: Host, flow: Flow[T], payload: Payload | None = None) -> T:

@@ -190,6 +190,11 @@ class RegistrySource:
         """The repository in which an object was found."""
         return self._repositories[0] if len(self._repositories) == 1 else self._homes.get(descriptor.digest)
 
+    def has_others(self, descriptor: Descriptor, shunned: Collection[str]) -> bool:
+        """Is there a host that serves the object and is not shunned?"""
+        home = self.home(descriptor) or self._references[0]
+        return any(host.url not in shunned for host in self._session.hosts(home, "pull"))
+
     def check(self) -> None:
         """Raise Cancelled when the transfer is to stop."""
         self._run.check()
