@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import stat
@@ -15,7 +16,7 @@ import urllib.request
 import pytest
 
 from support.images import tar_layout
-from support.peers import Peers, temporary_home
+from support.peers import Home, Peers, temporary_home
 from support.transfers import NAMED, Transfers
 from support.waiting import eventually
 from tranship._api.services.namespaces.v1 import namespace_pb2 as n
@@ -40,7 +41,12 @@ class Process:
         with self.log_path.open("wb") as log:
             self.popen = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "tranship", "daemon", "--address", str(self.address), *words],
-                env={**os.environ, "TRANSHIP_ROOT": str(home / "store"), **settings.pop("environ", {})},
+                env={
+                    **os.environ,
+                    "TRANSHIP_ROOT": str(home / "store"),
+                    "PYTHONFAULTHANDLER": "1",
+                    **settings.pop("environ", {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 **settings,
@@ -57,7 +63,12 @@ class Process:
 
     def end(self, number=signal.SIGTERM):
         self.popen.send_signal(number)
-        return self.popen.wait(30)
+        try:
+            return self.popen.wait(30)
+        except subprocess.TimeoutExpired:
+            self.popen.send_signal(signal.SIGABRT)  # PYTHONFAULTHANDLER shows where it stands
+            self.popen.wait()
+            raise AssertionError(f"it did not end: {self.log}") from None
 
 
 @pytest.fixture
@@ -381,7 +392,15 @@ def test_without_grpc_it_says_what_to_install(start, folder):
     assert "pip install 'tranship[daemon]'" in process.log
 
 
-def test_the_examples_of_its_help(start, folder, monkeypatch):
-    lines = [line.strip() for line in command.EXAMPLES.strip().splitlines()]
-    for line in lines:
-        assert re.match(r"tranship daemon|ctr --address", line)
+@pytest.mark.peer("ctr")
+def test_the_examples_of_its_help(start, folder):
+    peers, running = Peers(Home(folder)), []
+    for line in command.EXAMPLES.strip().splitlines():
+        program, *words = shlex.split(line.replace("/run/user/1000", str(folder)).replace(":9464", ":0"))
+        if program == "ctr":
+            words[1] = str(running[-1].address)
+            assert peers.run("ctr", *words).stdout.startswith("REF")
+            assert running.pop().end() == 0
+        else:
+            assert (program, words.pop(0)) == ("tranship", "daemon")
+            running.append(start(*words).ready())

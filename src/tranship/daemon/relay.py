@@ -7,6 +7,7 @@ daemon that binds its own address does without.
 from __future__ import annotations
 
 import contextlib
+import selectors
 import socket
 import threading
 
@@ -22,42 +23,51 @@ class Relay:
         self._path = path
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._closed = False
-        threading.Thread(target=self._accept, name="relay", daemon=True).start()
+        self._wake, self._waker = socket.socketpair()
+        listening.setblocking(False)
+        self._accepting = threading.Thread(target=self._accept, name="relay", daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
-        """Accept no more, and break off what is connected."""
+        """Accept no more, and break off what is connected. Whoever bound the socket goes on listening."""
+        self._waker.close()
+        self._accepting.join()
+        self._wake.close()
         with self._lock:
-            self._closed = True
-            ends = [self._listening, *self._open]
+            ends = tuple(self._open)
         for end in ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
+        self._listening.close()  # this process's descriptor of it
 
     def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listening, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            while self._wake not in [key.fileobj for key, _ in selector.select()]:
+                self._accept_one()
+
+    def _accept_one(self) -> None:
+        with contextlib.suppress(OSError):  # whoever has gone again
+            client, _ = self._listening.accept()
+            client.setblocking(True)
             server = socket.socket(socket.AF_UNIX)
             try:
                 server.connect(self._path)
             except OSError:
                 client.close()
                 server.close()
-                continue
+                raise
             with self._lock:
                 self._open |= {client, server}
-            done = threading.Barrier(2, action=lambda pair=(client, server): self._forget(pair))  # type: ignore[misc]
+            done = threading.Barrier(2, action=lambda: self._forget(client, server))
             for source, destination in ((client, server), (server, client)):
                 threading.Thread(target=_copy, args=(source, destination, done), name="relay", daemon=True).start()
 
-    def _forget(self, pair: tuple[socket.socket, socket.socket]) -> None:
+    def _forget(self, *ends: socket.socket) -> None:
         with self._lock:
-            self._open -= set(pair)
-        for end in pair:
+            self._open -= set(ends)
+        for end in ends:
             end.close()
 
 

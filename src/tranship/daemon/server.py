@@ -134,7 +134,7 @@ class Daemon:
             return
         stopping = self._server.stop(grace)
         self.events.close()
-        self.streams.close()
+        self.streams.close(grace)
         stopping.wait()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.collector.stop()

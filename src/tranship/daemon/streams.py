@@ -98,6 +98,8 @@ class Streams:
         self._lease_exists = lease_exists
         self._streams: dict[tuple[str, str], OpenStream] = {}
         self._lock = threading.Lock()
+        self._users = 0
+        self._unused = threading.Condition()
 
     def __len__(self) -> int:
         """How many there are."""
@@ -134,8 +136,22 @@ class Streams:
             if stream.lease and not self._lease_exists(stream.namespace, stream.lease):
                 stream.close()
 
-    def close(self) -> None:
-        """Close all of them."""
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Within it, `close` waits."""
+        with self._unused:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._unused:
+                self._users -= 1
+                self._unused.notify_all()
+
+    def close(self, grace: float = 0.0) -> None:
+        """Close all of them, as soon as nobody uses any, or after `grace` seconds."""
+        with self._unused:
+            self._unused.wait_for(lambda: not self._users, grace)
         with self._lock:
             streams = tuple(self._streams.values())
         for stream in streams:

@@ -10,8 +10,8 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from tranship.cli import options
@@ -19,7 +19,7 @@ from tranship.errors import Unsupported
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 EXAMPLES = """
   tranship daemon
@@ -82,7 +82,7 @@ def run(args: Namespace) -> int:
     value = Store(root=args.root, durability=args.durability, sharing=args.sharing)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(value.open())
-        asked = _asked_to_stop()
+        asked = stack.enter_context(_stop_signals())
         daemon = Daemon(store, address, follow_manifests=args.follow_manifests, metrics=figures)
         daemon.start()
         stack.callback(daemon.stop, args.grace)
@@ -92,21 +92,34 @@ def run(args: Namespace) -> int:
         fields = {"address": daemon.address, "root": store.root, "pid": os.getpid()}
         log.info("ready", extra={"fields": fields})
         notify.notify(f"READY=1\nMAINPID={os.getpid()}", os.environ)
-        asked.wait()
+        asked()
         log.info("stopping")
         notify.notify("STOPPING=1", os.environ)
     log.info("stopped")
     return 0
 
 
-def _asked_to_stop() -> threading.Event:
-    """Set by the first SIGTERM or SIGINT; the second ends the process as it always does."""
-    asked = threading.Event()
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[], object]]:
+    """Within it, what it gives waits for the first SIGTERM or SIGINT; the second ends the process as it always does.
 
-    def stop(number: int, _frame: object) -> None:
-        asked.set()
-        signal.signal(number, signal.SIG_DFL)
+    Python runs handlers in the main thread alone, and does not wake it for a signal that another thread has taken; the byte
+    that every signal writes does.
+    """
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    return asked
+    def heard(_number: int, _frame: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        woken = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, heard) for number in numbers}
+        try:
+            yield lambda: reader.recv(1)
+        finally:
+            signal.set_wakeup_fd(woken)
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -67,7 +67,7 @@ class TransferService:
         return [unary(Transfer.TRANSFER, self._transfer)]
 
     def _transfer(self, request: pb.TransferRequest, call: Call) -> Empty:
-        with contextlib.ExitStack() as stack:
+        with self._streams.in_use(), contextlib.ExitStack() as stack:
             stack.callback(release)  # this thread goes back to a pool
             ends = Ends(self._store, self._streams, self._windows, call, stack)
             stream = request.options.progress_stream
