@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from support import graphs
+from support.commands import Commands
 from tranship import Archive, DockerEngine, Layout, Platform, Podman, Selection, Store, transfer
 from tranship.errors import NotFound
 from tranship.testing.memory import Memory
@@ -110,3 +111,14 @@ def test_absent_image_is_not_found(engine, tmp_path):
     with pytest.raises(NotFound, match="no image"):
         transfer(engine.end(), Layout(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_names_engines_too(engine, images, tmp_path, monkeypatch):
+    podman = engine.kind is Podman
+    monkeypatch.setenv("CONTAINER_HOST" if podman else "DOCKER_HOST", engine.address)
+    monkeypatch.setenv("TRANSHIP_ROOT", str(tmp_path / "store"))
+    tranship, name = Commands(tmp_path / "store"), f"{'podman' if podman else 'docker-daemon'}:localhost/cli:1"
+    tranship("copy", f"oci:{images('small')}", name)
+    assert engine.id_of("localhost/cli:1")
+    tranship("copy", name, tmp_path / "out.tar")
+    assert "localhost/cli:1" in tranship("ls", tmp_path / "out.tar").out
