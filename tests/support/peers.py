@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CHOSEN = os.environ.get("TRANSHIP_PEERS_DIR")  # as the run began: tests of the command line clear such variables
 
 
 class PeerMissing(Exception):
@@ -28,7 +29,7 @@ class PeerMissing(Exception):
 
 
 def folder() -> Path:
-    return Path(os.environ.get("TRANSHIP_PEERS_DIR") or ROOT / ".peers").resolve()
+    return Path(CHOSEN or ROOT / ".peers").resolve()
 
 
 def find(name: str) -> Path:
