@@ -65,26 +65,30 @@ class Grant:
 
 @dataclass(slots=True)
 class Grants:
-    """The grants that one registry has given, for reuse by all threads."""
+    """The grants that one registry has given, by what they allow, for reuse by all threads."""
 
-    _kept: list[Grant] = field(default_factory=list)
+    _kept: dict[Scopes | None, Grant] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, wanted: Scopes, now: float) -> Grant | None:
-        """A grant that covers `wanted`."""
+        """A grant that covers `wanted`; the one that was asked for in these words, as a rule."""
         with self._lock:
-            return next((grant for grant in self._kept if grant.covers(wanted, now)), None)
+            exact = self._kept.get(wanted)
+            if exact is not None and exact.covers(wanted, now):
+                return exact
+            return next((grant for grant in self._kept.values() if grant.covers(wanted, now)), None)
 
     def keep(self, grant: Grant, now: float) -> None:
         """Keep a new grant, and drop those that have run out."""
         with self._lock:
-            self._kept = [old for old in self._kept if now < old.until]
-            self._kept.append(grant)
+            self._kept = {scopes: old for scopes, old in self._kept.items() if now < old.until}
+            self._kept[grant.scopes] = grant
 
     def forget(self, grant: Grant) -> None:
         """Drop a grant that was refused."""
         with self._lock:
-            self._kept = [old for old in self._kept if old is not grant]
+            if self._kept.get(grant.scopes) is grant:
+                del self._kept[grant.scopes]
 
 
 def authorize(

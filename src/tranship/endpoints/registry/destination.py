@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ class RegistryDestination:
         self._raw: dict[Digest, bytes | None] = {}  # of the roots: what publish puts under their names
         self._inner: frozenset[Digest] = frozenset()  # roots that others have below them: needed before that
         self._found: dict[Reference, Digest | None] = {}  # what the registry said about a place
+        self._listing = threading.Lock()  # one at a time writes a list of referrers
 
     @property
     def workers(self) -> int:
@@ -179,22 +181,26 @@ class RegistryDestination:
             self._put(home, descriptor.digest, bytes(raw), descriptor)
 
     def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
-        """Put the roots under their names."""
+        """Put the roots under their names, referrers last."""
         del roots  # placed in prepare
+        self._session.each(self._publish, [place for place in self._places.placed if place.root.subject is None])
         for place in self._places.placed:
-            digest, raw = place.root.descriptor.digest, self._raw[place.root.descriptor.digest]
-            if raw is None:
-                raise InvalidArgument(
-                    f"{printable(str(place.reference))} cannot be named: its document was not written"
-                )
-            # Registries name what a tag leads to by SHA-256; and a document is known by its digest where it has no tag.
-            if place.reference.tag is not None and digest.algorithm != "sha256":
-                self._put(place.reference, digest, raw, place.root.descriptor)
-            self._put(place.reference, place.named, raw, place.root.descriptor)
+            if place.root.subject is not None:
+                self._publish(place)
         return self._named()
 
     def _named(self) -> list[Root]:
         return [Root(place.root.descriptor, str(place.reference), place.root.subject) for place in self._places.placed]
+
+    def _publish(self, place: Placed) -> None:
+        descriptor = place.root.descriptor
+        raw = self._raw[descriptor.digest]
+        if raw is None:
+            raise InvalidArgument(f"{printable(str(place.reference))} cannot be named: its document was not written")
+        # Registries name what a tag leads to by SHA-256; and a document is known by its digest where it has no tag.
+        if place.reference.tag is not None and descriptor.digest.algorithm != "sha256":
+            self._put(place.reference, descriptor.digest, raw, descriptor)
+        self._put(place.reference, place.named, raw, descriptor)
 
     def _put(self, home: Reference, named: str, raw: bytes, descriptor: Descriptor) -> None:
         host, repository = self._session.target(home)
@@ -223,7 +229,8 @@ class RegistryDestination:
             kind = document.artifact_type or (document.config.media_type if document.config is not None else None)
         extra = {"artifactType": kind} if kind else {}
         entry = replace(descriptor.plain, annotations=document.annotations, extra=extra)
-        self._session.run(host, referrers.note_referrer(repository, document.subject.digest, entry))
+        with self._listing:  # read, changed and written: two of us at once would lose one of the entries
+            self._session.run(host, referrers.note_referrer(repository, document.subject.digest, entry))
 
 
 class _Metered(FilePayload):
