@@ -229,8 +229,8 @@ class KnowsRepositories(Protocol):
 class PromisesClosure(Protocol):
     """Of a Destination: it may hold a whole root already, name and all, so that nothing needs a look or a request."""
 
-    def closure(self, root: Root) -> Root | None:
-        """The root as it is named there, when it is there with everything below it."""
+    def closures(self, roots: Sequence[Root]) -> Sequence[Root | None]:
+        """Of each root, as it is named there, when it is there with everything below it; None otherwise."""
         ...
 
 

@@ -198,13 +198,9 @@ def _plan(src: Source, dst: Destination, selection: Selection, run: Run, source:
     complete: list[Root] = []
     rest = list(roots)
     if isinstance(dst, PromisesClosure) and selection.referrers is None and not selection.index:
-        rest = []
-        for root in roots:
-            there = dst.closure(root)
-            if there is not None:
-                complete.append(there)
-            else:
-                rest.append(root)
+        there = dst.closures(roots)
+        complete = [root for root in there if root is not None]
+        rest = [root for root, found in zip(roots, there, strict=True) if found is None]
     return make_plan(
         rest,
         src,

@@ -58,8 +58,11 @@ class RegistryDestination:
     # ------------------------------------------------------------------------------------------------------ before writing
 
     @blamed_on("destination")
-    def closure(self, root: Root) -> Root | None:
-        """Does every name lead to this root already? The registry took it only with everything below it."""
+    def closures(self, roots: Sequence[Root]) -> Sequence[Root | None]:
+        """Which roots do all their names lead to already? The registry took each only with everything below it."""
+        return self._session.each(self._closure, roots)
+
+    def _closure(self, root: Root) -> Root | None:
         try:
             places = self._placing.of(root)
         except InvalidArgument:
