@@ -270,7 +270,7 @@ def _pull_content() -> Iterator[Row]:
             yield comes("confusion", form=form, another=True)
         elif form == "huge-size":
             yield fails("confusion", NoSpace, "no space", form=form, mirror=(DataLoss, "its descriptor says"))
-        elif form in ("small-size", "empty"):
+        elif form in ("small-size", "empty", "index-as-manifest"):
             yield fails("confusion", DataLoss, "", form=form, most=9)
         else:
             yield fails("confusion", Unsupported if form == "schema1" else InvalidArgument, "", form=form)

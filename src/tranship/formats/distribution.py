@@ -213,6 +213,19 @@ def verified(request: Request, response: Response, wanted: Digest | None) -> byt
     return raw
 
 
+def check_type(request: Request, response: Response, expected: str) -> None:
+    """Raise DataLoss when a document's Content-Type makes another kind of document of it than its descriptor does.
+
+    One that is no document's says nothing (distribution-spec, "Pulling manifests"; CVE-2021-41190).
+    """
+    said = media_type(response.headers)
+    if said != expected and said in mediatypes.DOCUMENTS:
+        raise DataLoss(
+            f"registry {registry_name(request)} gave {request.about} as {said}, its descriptor says {printable(expected)}",
+            side="source",
+        )
+
+
 def body_offset(request: Request, response: Response, offset: int, size: int) -> tuple[int, int]:
     """Where in the blob a GET's body begins, and how many bytes of it are to come; asked was `offset` of `size` bytes.
 

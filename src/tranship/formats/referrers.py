@@ -6,6 +6,7 @@ keeps that index up to date.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from tranship.errors import InvalidArgument
@@ -15,6 +16,8 @@ from tranship.formats.pages import all_pages
 from tranship.model import manifest, mediatypes, strict_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
 
@@ -32,10 +35,12 @@ def referrers(
     """Every referrer of `subject`, in order of their digests, of one artifact type or of all."""
     request = repository.referrers(subject, artifact_type)
     answer = yield request
+    found: Sequence[Descriptor] = ()
     if _knows_referrers(answer):
         found = yield from all_pages(request, _entries, answer, key=lambda entry: entry.digest)
     else:
-        found = yield from _of_tag(repository, subject)
+        with contextlib.suppress(InvalidArgument):  # what is under the tag is no index: then there are none
+            found = yield from _of_tag(repository, subject)
     # Not every registry filters, so filtering is ours (the header OCI-Filters-Applied would only save the look).
     wanted = (entry for entry in found if artifact_type in (None, entry.extra.get("artifactType")))
     return tuple(sorted({entry.digest: entry for entry in wanted}.values(), key=lambda entry: entry.digest))
@@ -54,14 +59,33 @@ def note_referrer(repository: Repository, subject: Digest, entry: Descriptor) ->
     entries = yield from _of_tag(repository, subject)
     if any(old.digest == entry.digest for old in entries):
         return False
+    yield from _keep(repository, subject, [*entries, entry])
+    return True
+
+
+def drop_referrer(repository: Repository, subject: Digest, digest: Digest) -> Flow[bool]:
+    """Take a manifest that was deleted out of the index of the fallback tag; False when there is nothing to do.
+
+    A registry with the API does it by itself.
+    """
+    if _knows_referrers((yield repository.referrers(subject))):
+        return False
+    entries = yield from _of_tag(repository, subject)
+    rest = [entry for entry in entries if entry.digest != digest]
+    if len(rest) == len(entries):
+        return False
+    yield from _keep(repository, subject, rest)
+    return True
+
+
+def _keep(repository: Repository, subject: Digest, entries: Sequence[Descriptor]) -> Flow[None]:
     value = {
         "schemaVersion": 2,
         "mediaType": mediatypes.OCI_INDEX,
-        "manifests": [old.to_json() for old in (*entries, entry)],
+        "manifests": [entry.to_json() for entry in entries],
     }
     request = repository.put_manifest(fallback_tag(subject), strict_json.dumps(value), mediatypes.OCI_INDEX)
     expect(request, (yield request), 200, 201, 202, 204)
-    return True
 
 
 def _knows_referrers(answer: Response) -> bool:

@@ -106,6 +106,7 @@ def cancel(repository: Repository, session: Session) -> Flow[None]:
         repository=repository.name,
         scopes=scoping.push(repository.name),
         object="an upload",
+        retry=False,
     )
 
 
@@ -264,6 +265,8 @@ def _post(
     further: scoping.Scopes = frozenset(),
 ) -> Request:
     scopes = scoping.push(repository.name) | further
+    if blob.digest.algorithm != "sha256":  # what a registry hashes with, unless it is told
+        query = [*query, ("digest-algorithm", blob.digest.algorithm)]
     return repository.request("POST", "blobs/uploads/", str(blob), scopes=scopes, query=query, body=b"")
 
 

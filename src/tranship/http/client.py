@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tranship.errors import DeadlineExceeded, InvalidArgument, PolicyRefused, Unavailable
+from tranship.formats.distribution import warnings
 from tranship.formats.messages import Flow, Headers, Origin, Request, Response, drive, join, redacted, retry_after
 from tranship.formats.realm import RealmRules, is_link_local
 from tranship.formats.token_flow import MAX_BODY as MAX_TOKEN_BODY
@@ -70,6 +71,7 @@ class Client:
     limit_rate   bytes a second over all connections, both ways
     plain_http   `host:port` of token services that the user allowed plain http for
     note         told in a sentence what happens behind the scenes: retries, redirects, who gets a password
+    warned       told what a registry would like its users to know
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Client:
         plain_http: frozenset[str] = frozenset(),
         user_agent: str = f"tranship/{__version__}",
         note: Callable[[str], None] = lambda _text: None,
+        warned: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._find = find
         self._retry = retry or Retry()
@@ -96,6 +99,7 @@ class Client:
         self._plain_http = plain_http
         self._user_agent = user_agent
         self._note = note
+        self._warned = warned
         self._lock = threading.Lock()
         self._managers: dict[tuple[Tls | None, Proxy | None], Any] = {}
         self._paces: dict[Origin, Pace] = {}
@@ -258,6 +262,9 @@ class Client:
                 timeout=Timeout(connect=host.dial_timeout or self._timeouts.connect, read=head_seconds),
             )
         fields = Headers(raw.headers.items())
+        if target == host.origin:
+            for text in warnings(fields):
+                self._warned(f"{who} warns: {text}")
         asked = retry_after(fields.get("retry-after"), self._clock.wall())
         response = Response(status=raw.status, url=hop.url, headers=fields, retry_after=asked)
         return Answer(raw, response, who=who, doing=doing, throttle=self._throttle)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from tranship.endpoints.choosing import patterns
-from tranship.errors import InvalidArgument, printable
+from tranship.errors import Cancelled, InvalidArgument, TranshipError, printable
 from tranship.model.reference import Reference
 from tranship.model.secret import Credential
 
@@ -134,4 +134,11 @@ class Registry:
         from tranship.endpoints.registry.destination import RegistryDestination
 
         with self.session(run) as session:
-            yield RegistryDestination(self, session, run)
+            destination = RegistryDestination(self, session, run)
+            try:
+                yield destination
+            except TranshipError as error:
+                # Whoever cancels does not want to wait, and one that does not answer would not do so now.
+                if not isinstance(error, Cancelled) and not error.retryable:
+                    destination.abort()
+                raise

@@ -165,6 +165,10 @@ class RegistryDestination:
         for home in self._homes_of(descriptor):
             self._uploads.forget(home, descriptor)
 
+    def abort(self) -> None:
+        """Leave no uploads open."""
+        self._uploads.abort()
+
     def _homes_of(self, descriptor: Descriptor) -> tuple[Reference, ...]:
         return self._places.homes.get(descriptor.digest, ())
 

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from tranship.errors import Cancelled, DataLoss, InvalidArgument, PermissionDenied, TranshipError, printable
-from tranship.formats import pages
+from tranship.formats import pages, referrers
 from tranship.formats.distribution import expect, read_document
 from tranship.http import hosts_folder
 from tranship.http.client import Client
 from tranship.http.limits import Clock, Timeouts
 from tranship.http.proxies import Proxies
 from tranship.http.retry import Retry
+from tranship.model.manifest import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -52,6 +53,13 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
                 run.check()
             time.sleep(min(left, 0.1))
 
+    heard: set[str] = set()
+
+    def warned(text: str) -> None:
+        if text not in heard:
+            heard.add(text)
+            (run.notice if run is not None else log.warning)(text)
+
     def client(find: Find) -> Client:
         return Client(
             find=find,
@@ -62,6 +70,7 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
             per_host=(limits.jobs if limits is not None and limits.jobs else _PER_HOST),
             limit_rate=limits.rate if limits is not None else None,
             note=log.info,
+            warned=warned,
         )
 
     hosts = _Hosts(value)
@@ -181,8 +190,18 @@ class Session:
     def delete(self, reference: Reference) -> None:
         """Delete a tag, or by digest a manifest with every tag that names it, where the registry allows that."""
         host, place = self.target(reference)
+        subject = None if reference.digest is None else self._subject(host, place, reference.digest)
         request = place.delete_manifest(reference.digest or reference.tag or "latest")
         expect(request, self.client.send(host, request), 200, 202, 204)
+        if reference.digest is not None and subject is not None:
+            self.run(host, referrers.drop_referrer(place, subject, reference.digest))
+
+    def _subject(self, host: Host, place: Repository, digest: Digest) -> Digest | None:
+        """What a manifest refers to."""
+        request = place.get_manifest(digest)
+        descriptor, raw = read_document(request, self.client.send(host, request), digest)
+        subject = parse(raw, descriptor).subject if descriptor.is_document else None
+        return subject.digest if subject is not None else None
 
 
 class _Hosts:

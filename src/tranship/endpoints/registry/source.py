@@ -139,6 +139,7 @@ class RegistrySource:
         request = place.get_manifest(descriptor.digest)
         response = self._session.client.send(host, request, limit=MAX_DOCUMENT)
         raw = distribution.verified(request, response, descriptor.digest)
+        distribution.check_type(request, response, descriptor.media_type)
         if len(raw) != descriptor.size:  # which the registry has said in answer to HEAD, or a parent of the document
             raise DataLoss(
                 f"registry {host.authority}: {request.about} has {len(raw)} bytes, not {descriptor.size} as was said before",

@@ -7,12 +7,15 @@ blob that is worth a request is asked for with HEAD as well.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from tranship.errors import TranshipError
 from tranship.formats.upload import Session as Upload
 from tranship.formats.upload import cancel, mount, upload
 from tranship.model.naming import source_label
+from tranship.model.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from tranship.http.payload import Payload
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
-    from tranship.model.reference import Reference
 
 _WORTH_ASKING = 64 * 1024  # bytes; a smaller blob is sooner sent again than asked for
 
@@ -41,7 +43,7 @@ class Uploads:
         self._chunk = chunk
         self._there: dict[Digest, set[str]] = {}  # the repositories known to hold a blob
         self._doubted: set[Digest] = set()  # blobs that the registry was wrong about
-        self._opened: dict[tuple[str, Digest], Upload] = {}  # by mounts that became uploads
+        self._opened: dict[tuple[str, Digest], Upload] = {}  # uploads under way, or opened by mounts
         self._knows: dict[str, bool] = {}  # of each registry: does it know the trick?
         self._large = 0  # blobs worth asking for that have not been asked for yet
         self._lock = threading.Lock()
@@ -113,8 +115,14 @@ class Uploads:
             if any(self.mount(home, blob, source) for source in tuple(there)):
                 continue
             host, place = self._session.target(home)
-            opened = self._opened.pop((home.repository, blob.digest), None)
-            self._session.run(host, upload(place, blob, session=opened, fresh=True, chunk=self._chunk), payload)
+            key = (home.repository, blob.digest)
+
+            def note(session: Upload, key: tuple[str, Digest] = key) -> None:
+                self._opened[key] = session
+
+            flow = upload(place, blob, session=self._opened.get(key), fresh=True, chunk=self._chunk, opened=note)
+            self._session.run(host, flow, payload)
+            self._opened.pop(key, None)
             self._note(home, blob)
             self._learn(host, place, home, blob)
 
@@ -128,6 +136,13 @@ class Uploads:
         self._knows[home.domain] = answer is True
         if isinstance(answer, Upload):
             self._session.run(host, cancel(place, answer))
+
+    def abort(self) -> None:
+        """Give up what is open, so that the registry need not keep it; the first failure to do so ends it."""
+        with contextlib.suppress(TranshipError):
+            for (repository, _), opened in self._opened.items():
+                host, place = self._session.target(Reference.parse(repository))
+                self._session.run(host, cancel(place, opened))
 
     def forget(self, home: Reference, blob: Descriptor) -> None:
         """The registry was wrong about a blob: it is sent whatever the registry says."""

@@ -1,0 +1,290 @@
+"""What the OCI distribution specification (1.1) wants of clients, statement by statement.
+
+Pulling
+- SHOULD name the manifest types that it takes: test_manifests_are_asked_for_by_their_types
+- SHOULD ignore parameters of a Content-Type: test_parameters_of_a_content_type_mean_nothing
+- SHOULD reject a manifest whose mediaType is not its Content-Type: test_a_manifest_that_is_said_to_be_another_kind_is_refused
+- MUST verify Docker-Content-Digest if it uses it, SHOULD verify what it asked for by digest: rows `wrong-digest-header`,
+  `wrong-bytes`, `substitute` of tests/faults/test_registry_pull.py
+- supports registries without Docker-Content-Digest, HEAD, or lengths: rows `no-digest-header`, `no-head`, `head-without-length`
+- uses ranges, so that what has come is not asked for again: tests/faults/test_registry_cuts.py
+
+Pushing
+- SHOULD send the Location as it was given, with the digest added; it may be relative, absolute, or at another host: rows
+  `location` of tests/faults/test_registry_push.py
+- SHOULD follow each chunk's Location: row `upload-moves`; MUST send chunks in order with their Content-Range:
+  test_chunks_are_sent_as_the_specification_wants_them
+- SHOULD make no chunk but the last one smaller than OCI-Chunk-Min-Length: row `chunk-min-length`
+- after a 416 goes on where the session stands: row `chunk-refused`
+- SHOULD say the algorithm of a digest that is not SHA-256: test_a_digest_of_another_algorithm_is_announced
+- SHOULD cancel an upload that it gives up, and ignore a failure to: test_uploads_are_cancelled_when_a_push_fails
+- proceeds with an upload when a mount answers 202: rows `mount-ignored`, `mount-refused`
+- MUST give the manifest's own mediaType as its Content-Type, without parameters:
+  test_manifests_are_pushed_under_their_own_type_as_the_bytes_that_they_are
+- supports manifests of 4 megabytes: test_a_manifest_of_four_megabytes_goes_through
+
+Referrers
+- MUST keep the list of the referrers tag where OCI-Subject is absent, with artifactType and annotations, without duplicates:
+  test_the_list_of_referrers_is_kept_where_the_registry_does_not
+- SHOULD fail where something else is under that tag: test_what_is_no_list_of_referrers_is_not_overwritten
+- MUST fall back to the tag when the API answers 404, SHOULD take anything but an index there for nothing:
+  test_referrers_are_found_by_the_tag_and_nothing_is_made_of_something_else
+- SHOULD filter by itself when the registry did not: row `filter-ignored` of tests/faults/test_registry_lists.py
+- SHOULD take a deleted manifest out of the list: test_a_deleted_referrer_is_taken_out_of_the_list
+
+Lists, proxies, redirects, warnings
+- prefers Link for pages: test_pages_are_followed_by_their_links
+- SHOULD send `ns` to proxies alone, MUST NOT send them the registry's credentials: tests/matrix/test_registry_hosts.py
+- SHOULD follow redirects of any request, MUST NOT forward Authorization to another host: rows `redirect`
+- SHOULD report warnings, once, and do nothing else about them: test_warnings_are_reported_once
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.registry_runs import NEW, OLD, REPOSITORY, Heard, Image, at, image, make_impatient, referrer, run
+from tranship import Layout, Selection, transfer
+from tranship.errors import DataLoss, TranshipError
+from tranship.model import mediatypes
+from tranship.testing.memory import Memory
+from tranship.testing.registry import RegistryServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tranship.model.digest import Digest
+
+KIND = "application/vnd.example.sbom"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_impatient(monkeypatch)
+
+
+@pytest.fixture
+def server() -> Iterator[RegistryServer]:
+    with RegistryServer() as running:
+        yield running
+
+
+# ------------------------------------------------------------------------------------------------------------- pulling
+
+
+def test_manifests_are_asked_for_by_their_types(server: RegistryServer) -> None:
+    NEW.put(server)
+    transfer(at(server), Memory())
+    for exchange in server.requests:
+        accepted = exchange.headers.get("Accept") or ""
+        if exchange.kind.startswith("manifest"):
+            assert {
+                mediatypes.OCI_MANIFEST,
+                mediatypes.OCI_INDEX,
+                mediatypes.DOCKER_MANIFEST,
+                mediatypes.DOCKER_INDEX,
+            } <= set(accepted.split(", "))
+        assert exchange.headers.get("Accept-Encoding") == "identity"
+
+
+def test_parameters_of_a_content_type_mean_nothing(server: RegistryServer) -> None:
+    NEW.put(server)
+    server.fault("wrong-content-type", value=f"{mediatypes.OCI_MANIFEST}; charset=utf-8", times=None)
+    images = Memory()
+    transfer(at(server), images)
+    assert images.blobs == NEW.everything
+
+
+def test_a_manifest_that_is_said_to_be_another_kind_is_refused(server: RegistryServer) -> None:
+    NEW.put(server)
+    server.fault("wrong-content-type", value=mediatypes.OCI_INDEX, kind="manifest.get", times=None)
+    with pytest.raises(DataLoss, match=r"gave manifest .* as application/vnd\.oci\.image\.index"):
+        transfer(at(server), Memory())
+
+
+# ------------------------------------------------------------------------------------------------------------- pushing
+
+
+def test_chunks_are_sent_as_the_specification_wants_them(server: RegistryServer) -> None:
+    transfer(NEW.memory(), at(server, chunk=1 << 20))
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for exchange in server.requests:
+        if exchange.kind == "upload.chunk":
+            match = re.fullmatch(r"(\d+)-(\d+)", exchange.headers.get("Content-Range") or "")
+            assert match
+            first, last = int(match[1]), int(match[2])
+            assert int(exchange.headers.get("Content-Length") or "") == last - first + 1
+            assert exchange.headers.get("Content-Type") == "application/octet-stream"
+            ranges.setdefault(exchange.path, []).append((first, last))
+        if exchange.kind in ("upload.start", "upload.mount"):
+            assert exchange.headers.get("Content-Length") == "0"
+    assert len(ranges) == 3
+    for found in ranges.values():
+        assert found[0][0] == 0
+        assert all(after[0] == before[1] + 1 for before, after in itertools.pairwise(found))
+    assert max(map(len, ranges.values())) == 3
+
+
+def test_a_digest_of_another_algorithm_is_announced(
+    server: RegistryServer, images: Callable[[str], Path], tmp_path: Path
+) -> None:
+    transfer(Layout(images("sha512")), at(server))
+    opened = [exchange for exchange in server.requests if exchange.kind in ("upload.start", "upload.mount")]
+    assert opened
+    assert all(exchange.query["digest-algorithm"] == "sha512" for exchange in opened)
+    transfer(OLD.memory(), at(server, name="other:1"))
+    assert all("digest-algorithm" not in e.query for e in server.requests if "/other/" in e.path)
+    assert tmp_path
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_uploads_are_cancelled_when_a_push_fails(refused: bool, server: RegistryServer) -> None:
+    server.fault("status", code=403, kind="upload.finish", times=None)
+    if refused:
+        server.fault("status", code=405, kind="upload.cancel", times=None)
+    ran = run(NEW.memory(), at(server))
+    assert ran.error is not None
+    assert "denied push access" in ran.told
+    assert server.count("upload.cancel")
+    if not refused:
+        assert not server.state.uploads
+
+
+def test_manifests_are_pushed_under_their_own_type_as_the_bytes_that_they_are(
+    server: RegistryServer, images: Callable[[str], Path]
+) -> None:
+    for kind in ("multi", "docker"):
+        source = Memory()
+        transfer(Layout(images(kind)), source)
+        server.forget()
+        transfer(source, at(server, name=f"{kind}:1"))
+        for exchange in server.requests:
+            if exchange.kind == "manifest.put":
+                said = exchange.headers.get("Content-Type")
+                digest = server.tags(kind)["1"] if exchange.path.endswith("/1") else exchange.path.rpartition("/")[2]
+                raw = server.content(kind, digest)
+                assert said == json.loads(raw)["mediaType"]
+                assert raw in source.blobs.values()
+
+
+def test_a_manifest_of_four_megabytes_goes_through(server: RegistryServer) -> None:
+    value = json.loads(OLD.raw)
+    value["annotations"] = {"padding": "x" * (4 * 1024 * 1024 - len(OLD.raw) - 100)}
+    big = Image(json.dumps(value).encode(), OLD.blobs)
+    assert 4_000_000 < len(big.raw) < 4 * 1024 * 1024
+    transfer(big.memory(), at(server))
+    back = Memory()
+    transfer(at(server), back)
+    assert back.blobs == big.everything
+
+
+# ----------------------------------------------------------------------------------------------------------- referrers
+
+
+def tag_of(digest: Digest) -> str:
+    return f"{digest.algorithm}-{digest.hex}"
+
+
+def listed(server: RegistryServer, repository: str = REPOSITORY) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(server.content(repository, tag_of(OLD.digest)))["manifests"]
+    return found
+
+
+ALONG = Selection(referrers="")
+
+
+def copied(source: RegistryServer, destination: RegistryServer) -> None:
+    transfer(at(source), at(destination), selection=ALONG)
+
+
+def test_the_list_of_referrers_is_kept_where_the_registry_does_not() -> None:
+    with RegistryServer() as source, RegistryServer(referrers=False) as server:
+        OLD.put(source)
+        digests = [referrer(source, OLD, KIND, number) for number in range(5)]
+        copied(source, server)
+        entries = listed(server)
+        assert {entry["digest"] for entry in entries} == set(digests)
+        assert all(entry["artifactType"] == KIND for entry in entries)
+        assert sorted(entry["annotations"]["number"] for entry in entries) == list("01234")
+        copied(source, server)
+        assert len(listed(server)) == 5
+    with RegistryServer() as source, RegistryServer() as server:  # and not where it does
+        OLD.put(source)
+        referrer(source, OLD, KIND, 0)
+        copied(source, server)
+        assert set(server.tags(REPOSITORY)) == {"1"}
+
+
+def test_what_is_no_list_of_referrers_is_not_overwritten() -> None:
+    with RegistryServer() as source, RegistryServer(referrers=False) as server:
+        OLD.put(source)
+        referrer(source, OLD, KIND, 0)
+        NEW.put(server, tag=tag_of(OLD.digest))
+        with pytest.raises(TranshipError):
+            copied(source, server)
+        assert server.tags(REPOSITORY)[tag_of(OLD.digest)] == NEW.digest
+
+
+def test_referrers_are_found_by_the_tag_and_nothing_is_made_of_something_else() -> None:
+    with RegistryServer(referrers=False) as server:
+        OLD.put(server)
+        digest = referrer(server, OLD, KIND, 0)
+        summary = transfer(at(server), Memory(), selection=ALONG)
+        assert [root.descriptor.digest for root in summary.roots] == [OLD.digest, digest]
+    with RegistryServer(referrers=False) as server:
+        OLD.put(server)
+        NEW.put(server, tag=tag_of(OLD.digest))
+        summary = transfer(at(server), Memory(), selection=ALONG)
+        assert [root.descriptor.digest for root in summary.roots] == [OLD.digest]
+
+
+@pytest.mark.parametrize("api", [True, False])
+def test_a_deleted_referrer_is_taken_out_of_the_list(api: bool) -> None:
+    with RegistryServer(referrers=api) as server:
+        OLD.put(server)
+        kept, gone = (referrer(server, OLD, KIND, number) for number in range(2))
+        reference = at(server, name=f"{REPOSITORY}@{gone}").references[0]
+        with at(server).session() as session:
+            session.delete(reference)
+        assert kept in server.state.repositories[REPOSITORY].manifests
+        assert gone not in server.state.repositories[REPOSITORY].manifests
+        expected = {kept, gone} if api else {kept}  # with the API it is the registry's own affair
+        assert {entry["digest"] for entry in listed(server)} == expected
+
+
+# --------------------------------------------------------------------------------------------------- lists and warnings
+
+
+def test_pages_are_followed_by_their_links() -> None:
+    with RegistryServer(page_size=2) as server:
+        for number in range(7):
+            OLD.put(server, f"many/{number}", tag="t")
+            OLD.put(server, tag=f"t{number}")
+        with at(server).session() as session:
+            assert session.tags(at(server).references[0]) == [f"t{number}" for number in range(7)]
+            assert session.catalog(server.host) == [REPOSITORY, *(f"many/{number}" for number in range(7))]
+        assert server.counts == {"tags": 4, "catalog": 4}
+
+
+def test_warnings_are_reported_once() -> None:
+    class Warns(RegistryServer):
+        def handle(self, request: Any) -> Any:
+            response = super().handle(request)
+            response.headers.add("Warning", '299 - "This registry closes on \\"Friday\\"\x1b[2J."')
+            response.headers.add("Warning", '199 - "not this one"')
+            return response
+
+    with Warns() as server:
+        image(4, 10, 20, 30).put(server)
+        heard = Heard()
+        summary = transfer(at(server), Memory(), reporter=heard)
+        assert summary.moved
+        notices = [event for event in heard.events if "notice" in event]
+        assert len(notices) == 1
+        assert 'warns: This registry closes on "Friday"\\\\x1b[2J.' in notices[0]
