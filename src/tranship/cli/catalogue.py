@@ -51,7 +51,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("namespace", "namespace", "namespaces: ls, create, label, rm", ("namespaces", "ns")),
     ),
     "And": (
-        Command("daemon", "daemon", "serve containerd's API over the store, for ctr and nerdctl"),
+        Command("daemon", "daemon", "serve containerd's API over the store, for ctr and others"),
         Command("completion", "completion", "print the completion script of a shell"),
         Command("version", "version", "print the version"),
     ),
