@@ -27,6 +27,12 @@ BUFFERS = 16 << 20  # bytes that two kernels' sockets may hold, on this machine 
 ONE = Limits(jobs=1)  # one connection, so that a point of it is a point of the transfer
 
 
+@pytest.fixture
+def calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that reads what has arrived over a broken connection, however busy the machine is, before it says how far it is."""
+    monkeypatch.setattr("tranship.testing.registry.uploads._COURTESY", 5.0)
+
+
 @contextmanager
 def proxied(held: Image = OLD) -> Iterator[tuple[RegistryServer, Proxy]]:
     """A registry behind a proxy. It is not strict: it would not answer to the proxy's name."""
@@ -55,6 +61,7 @@ def test_a_pull_that_is_cut_anywhere_ends_whole(point: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("point", POINTS)
+@pytest.mark.usefixtures("calm")
 def test_a_push_that_is_cut_anywhere_ends_whole(point: int, layout: Layout) -> None:
     size = sum(map(len, BIG.everything.values()))
     with proxied() as (server, proxy):
@@ -81,6 +88,7 @@ def test_a_reset_loses_no_more_than_was_on_its_way(point: int, tmp_path: Path, l
 
 
 @pytest.mark.parametrize("point", range(1, 11))
+@pytest.mark.usefixtures("calm")
 def test_a_push_in_chunks_that_is_cut_anywhere_ends_whole(point: int, layout: Layout) -> None:
     size = sum(map(len, BIG.everything.values()))
     with proxied() as (server, proxy):
@@ -91,6 +99,7 @@ def test_a_push_in_chunks_that_is_cut_anywhere_ends_whole(point: int, layout: La
 
 
 @pytest.mark.parametrize("point", range(1, 11))
+@pytest.mark.usefixtures("calm")
 def test_a_copy_between_registries_that_is_cut_at_both_ends_ends_whole(point: int) -> None:
     size = sum(map(len, BIG.everything.values()))
     with proxied(BIG) as (_, one), proxied() as (server, other):
@@ -104,6 +113,7 @@ def test_a_copy_between_registries_that_is_cut_at_both_ends_ends_whole(point: in
 
 
 @pytest.mark.parametrize("times", [3, 12])
+@pytest.mark.usefixtures("calm")
 def test_many_cuts_of_one_transfer_are_mended(times: int, tmp_path: Path, layout: Layout) -> None:
     size = sum(map(len, BIG.everything.values()))
     with proxied(BIG) as (_, proxy):

@@ -43,7 +43,8 @@ class Uploads:
         self._chunk = chunk
         self._there: dict[Digest, set[str]] = {}  # the repositories known to hold a blob
         self._doubted: set[Digest] = set()  # blobs that the registry was wrong about
-        self._opened: dict[tuple[str, Digest], Upload] = {}  # uploads under way, or opened by mounts
+        self._opened: dict[tuple[str, Digest], Upload] = {}  # uploads opened by mounts, and empty
+        self._running: dict[tuple[str, Digest], Upload] = {}  # uploads under way
         self._knows: dict[str, bool] = {}  # of each registry: does it know the trick?
         self._large = 0  # blobs worth asking for that have not been asked for yet
         self._lock = threading.Lock()
@@ -69,7 +70,7 @@ class Uploads:
             return False
         opened = self._opened.pop((home.repository, blob.digest), None)
         if opened is not None:
-            self._session.run(host, cancel(place, opened))
+            self._cancel(host, place, opened)
         self._note(home, blob)
         return True
 
@@ -116,13 +117,18 @@ class Uploads:
                 continue
             host, place = self._session.target(home)
             key = (home.repository, blob.digest)
+            opened, broken = self._opened.pop(key, None), self._running.pop(key, None)
+            if broken is not None:  # what it holds was wrong, or came from another place than what comes now
+                self._cancel(host, place, broken)
+            if opened is not None:
+                self._running[key] = opened
 
             def note(session: Upload, key: tuple[str, Digest] = key) -> None:
-                self._opened[key] = session
+                self._running[key] = session
 
-            flow = upload(place, blob, session=self._opened.get(key), fresh=True, chunk=self._chunk, opened=note)
+            flow = upload(place, blob, session=opened, fresh=True, chunk=self._chunk, opened=note)
             self._session.run(host, flow, payload)
-            self._opened.pop(key, None)
+            self._running.pop(key, None)
             self._note(home, blob)
             self._learn(host, place, home, blob)
 
@@ -135,12 +141,17 @@ class Uploads:
         answer = self._session.run(host, mount(place, blob, home.path))
         self._knows[home.domain] = answer is True
         if isinstance(answer, Upload):
-            self._session.run(host, cancel(place, answer))
+            self._cancel(host, place, answer)
+
+    def _cancel(self, host: Host, place: Repository, session: Upload) -> None:
+        """Let the registry forget an upload; that it cannot is its own affair."""
+        with contextlib.suppress(TranshipError):
+            self._session.run(host, cancel(place, session))
 
     def abort(self) -> None:
         """Give up what is open, so that the registry need not keep it; the first failure to do so ends it."""
         with contextlib.suppress(TranshipError):
-            for (repository, _), opened in self._opened.items():
+            for (repository, _), opened in (*self._opened.items(), *self._running.items()):
                 host, place = self._session.target(Reference.parse(repository))
                 self._session.run(host, cancel(place, opened))
 
