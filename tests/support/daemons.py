@@ -97,7 +97,9 @@ def containerd(suite: str = "") -> Iterator[Containerd]:
         config.write_text(
             f"version = 2\nroot = '{home.path}/root'\nstate = '{home.path}/state'\n"
             f"disabled_plugins = {[f'io.containerd.{name}' for name in disabled]}\n"
-            f"[grpc]\naddress = '{address}'\n[ttrpc]\naddress = '{address}.ttrpc'\n",
+            f"[grpc]\naddress = '{address}'\n[ttrpc]\naddress = '{address}.ttrpc'\n"
+            # It collects garbage when a client waits for that, and never amid a test's commands, by itself.
+            "[plugins.'io.containerd.gc.v1.scheduler']\nstartup_delay = '24h'\nmutation_threshold = 0\n",
             "utf-8",
         )
 
