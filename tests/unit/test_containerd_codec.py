@@ -287,3 +287,9 @@ def test_event_with_a_bad_descriptor_or_escape_codes_is_still_news():
     event = progress.decode(wrapped)
     assert event.descriptor is None
     assert "\x1b" not in event.event
+
+
+@pytest.mark.parametrize("size", [1, 100, 127, 128, 16_383, 16_384, 70_000, 3 << 20])
+def test_data_is_encoded_by_hand_as_protobuf_does_it(size):
+    data = bytes(size)
+    assert codec.encode_data(memoryview(data)) == codec.pack_data(data).SerializeToString()

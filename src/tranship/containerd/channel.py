@@ -144,9 +144,9 @@ class Requests(Generic[Q]):
     """What a client sends, handed from its thread to gRPC's."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[Q | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Q | bytes | None] = queue.SimpleQueue()
 
-    def put(self, request: Q) -> None:
+    def put(self, request: Q | bytes) -> None:
         """Send one more."""
         self._waiting.put(request)
 
@@ -154,7 +154,7 @@ class Requests(Generic[Q]):
         """There will be no more."""
         self._waiting.put(None)
 
-    def __iter__(self) -> Iterator[Q]:
+    def __iter__(self) -> Iterator[Q | bytes]:
         while (request := self._waiting.get()) is not None:
             yield request
 
@@ -167,8 +167,8 @@ class Call(Generic[Q, R]):
         self._call = call
         self._requests = requests
 
-    def send(self, request: Q) -> None:
-        """Send one more request. Whether it arrives is known from the answers alone."""
+    def send(self, request: Q | bytes) -> None:
+        """Send one more request, encoded or not. Whether it arrives is known from the answers alone."""
         if self._requests is not None:
             self._requests.put(request)
 
@@ -200,8 +200,8 @@ class Call(Generic[Q, R]):
         self.cancel()
 
 
-def _encode(message: Message) -> bytes:
-    return message.SerializeToString()
+def _encode(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 def _connect(path: str) -> Any:

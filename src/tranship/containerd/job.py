@@ -221,7 +221,7 @@ class _Theirs:
     def __init__(self, stream: ClientStream) -> None:
         self._stream = stream
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any | bytes) -> None:
         self._stream.send(message)
 
     def receive(self) -> Any | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tranship._api.services.streaming.v1.streaming_pb2 import StreamInit
 from tranship._api.wellknown import Any, Empty
-from tranship.containerd.codec import pack, pack_data, pack_window, unpack, unpack_flow
+from tranship.containerd.codec import encode_data, pack, pack_window, unpack, unpack_flow
 from tranship.containerd.methods import Streaming
 from tranship.errors import Truncated
 from tranship.formats.stream_window import WINDOW, Receiver, Sender
@@ -23,8 +23,8 @@ _BLOCK = 512  # bytes; padding keeps a tar's length a multiple of this
 class Duplex(Protocol):
     """A stream of messages both ways."""
 
-    def send(self, message: Any) -> None:
-        """Send a message, soon."""
+    def send(self, message: Any | bytes) -> None:
+        """Send a message, soon; bytes are one that is encoded already."""
         ...
 
     def receive(self) -> Any | None:
@@ -104,8 +104,8 @@ class ByteWriter:
 
     def _drain(self) -> None:
         while True:
-            while (data := self._sender.next()) is not None:
-                self._stream.send(pack_data(data))
+            while (message := self._sender.next(encode_data)) is not None:
+                self._stream.send(message)
             if not self._sender.starved:
                 return
             if not self._take():
@@ -142,7 +142,7 @@ class ClientStream:
     def __exit__(self, *_: object) -> None:
         self.cancel()
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any | bytes) -> None:
         """Send a message, soon."""
         self._call.send(message)
 

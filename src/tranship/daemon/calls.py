@@ -109,19 +109,20 @@ def server_stream(method: ServerStream[Q, R], function: Callable[[Q, Call], Iter
     )
 
 
-def stream(method: Stream[Q, R], function: Callable[[Iterator[Q], Call], Iterable[R]]) -> Route:
-    """Serve a method of many requests and many answers. The requests raise Cancelled when the client has gone away."""
+def stream(method: Stream[Q, R], function: Callable[[Iterator[Q], Call], Iterable[R | bytes]]) -> Route:
+    """Serve a method of many requests and many answers, the latter encoded or not.
 
-    def handle(requests: Iterator[Q | Undecodable], context: grpc.ServicerContext) -> Iterator[R]:
+    The requests raise Cancelled when the client has gone away.
+    """
+
+    def handle(requests: Iterator[Q | Undecodable], context: grpc.ServicerContext) -> Iterator[R | bytes]:
         try:
             call = Call(context)
             yield from function(_requests(requests, method, call), call)
         except Exception as error:  # noqa: BLE001  # as above
             _abort(context, error, method)
 
-    return Route(
-        method, grpc.stream_stream_rpc_method_handler(handle, _decoder(method), method.response.SerializeToString)
-    )
+    return Route(method, grpc.stream_stream_rpc_method_handler(handle, _decoder(method), _encode))
 
 
 class Undecodable:
@@ -136,6 +137,10 @@ def _decoder(method: Method[Q, R]) -> Callable[[bytes], Q | Undecodable]:
             return Undecodable()
 
     return decode
+
+
+def _encode(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 def _decoded(request: Q | Undecodable, method: Method[Q, R]) -> Q:

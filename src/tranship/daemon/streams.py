@@ -32,7 +32,7 @@ class OpenStream:
         self.id = stream_id
         self.lease = lease
         self._requests = requests
-        self._outgoing: queue.SimpleQueue[Any | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[Any | bytes | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._error: TranshipError | None = None
 
@@ -41,7 +41,7 @@ class OpenStream:
         """Messages that wait for the client to take them."""
         return self._outgoing.qsize()
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any | bytes) -> None:
         """Send a message, soon; Cancelled when the stream is closed or its client gone."""
         if self._closed.is_set():
             raise self._gone()
@@ -74,7 +74,7 @@ class OpenStream:
             self._closed.set()
             self._outgoing.put(None)
 
-    def outgoing(self) -> Iterator[Any]:
+    def outgoing(self) -> Iterator[Any | bytes]:
         """What goes to the client, for the RPC that serves the stream."""
         while (message := self._outgoing.get()) is not None:
             yield message

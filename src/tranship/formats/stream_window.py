@@ -18,13 +18,22 @@ rule is strict, so the updates that came tell the sender which of its messages h
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 from tranship.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 WINDOW = 64 * 1024  # bytes granted at a time by containerd (streaming/stream.go, windowSize)
 CHUNK = 32 * 1024  # bytes of one message at most, by containerd (streaming/stream.go, maxRead)
 # In fewer, larger messages the same bytes cost a third of the time. Go's receiver takes messages of up to 16 MiB whatever it
 # has granted, and answers each one that exceeds its credit with an update: one large message for each update cannot stall.
-LARGE_CHUNK = 1024 * 1024
+# With a second one under way it need not wait for the next, either.
+LARGE_CHUNK = 512 * 1024
+AHEAD = 2
 MAX_UPDATE = (1 << 31) - 1  # WindowUpdate.update is an int32
 
 
@@ -61,7 +70,8 @@ class Receiver:
 class Sender:
     """The writing side: gathers what it is fed into messages of `chunk` bytes, as the receiver's credit allows.
 
-    overdraft  send whole messages while any credit is left, instead of cutting one down to the credit
+    overdraft  send whole messages while any credit is left, instead of cutting one down to the credit; and without credit,
+               while fewer than AHEAD messages are unanswered
     """
 
     __slots__ = ("_answered", "_credit", "_due", "_flushing", "_heard", "_mirror", "_pending", "chunk", "overdraft")
@@ -88,20 +98,23 @@ class Sender:
         """Let `next` give out the rest too, though it does not fill a message."""
         self._flushing = True
 
-    def next(self) -> bytes | None:
-        """The bytes of the next Data message; None when they do not fill one yet, or for want of credit (`starved`)."""
-        if not self._ready or not self._credit:
+    def next(self, wrap: Callable[[memoryview], T] = bytes) -> T | None:  # type: ignore[assignment]  # T is bytes then
+        """The next message, as `wrap` makes it of its bytes: a view that is valid during the call alone.
+
+        None when they do not fill one yet, or may not be sent (`starved`).
+        """
+        if not self._ready or not self._may_send:
             return None
-        count = self.chunk if self.overdraft else min(self.chunk, self._credit)
-        with memoryview(self._pending) as view:
-            data = bytes(view[:count])
+        count = min(self.chunk if self.overdraft else min(self.chunk, self._credit), len(self._pending))
+        with memoryview(self._pending) as view, view[:count] as part:
+            message = wrap(part)
         del self._pending[:count]
-        self._credit = max(0, self._credit - len(data))
+        self._credit = max(0, self._credit - count)
         if self._mirror is not None:
-            self._mirror.received(len(data))
+            self._mirror.received(count)
             self._answered = self._mirror.grant() > 0
             self._due += self._answered
-        return data
+        return message
 
     def credited(self, update: int) -> None:
         """Take a WindowUpdate."""
@@ -119,7 +132,7 @@ class Sender:
     @property
     def starved(self) -> bool:
         """Does a message wait for credit?"""
-        return self._ready and not self._credit
+        return self._ready and not self._may_send
 
     @property
     def awaiting(self) -> bool:
@@ -148,6 +161,10 @@ class Sender:
         has also written is known when it has come back for more, which is one message later.
         """
         return 0 if self._mirror is None else max(1, self._mirror.credit - self._mirror.window + 1)
+
+    @property
+    def _may_send(self) -> bool:
+        return self._credit > 0 or (self.overdraft and self._mirror is not None and self._due < AHEAD)
 
     @property
     def _ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""Serve containerd's API on a unix socket, over the same store that the other commands use: for ctr and any client of containerd.
+"""Serve containerd's API on a unix socket over the same store that the other commands use: to ctr and any client of containerd.
 
 Its log goes to stderr. SIGTERM and SIGINT end it when the calls that are going on have ended, or after some seconds; a second
 one ends it at once. A service manager is told when it is ready (NOTIFY_SOCKET), and may hand over the socket (LISTEN_FDS).

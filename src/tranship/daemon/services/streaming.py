@@ -33,7 +33,7 @@ class StreamingService:
         """What serves the methods."""
         return [stream(Streaming.STREAM, self._stream)]
 
-    def _stream(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:
+    def _stream(self, requests: Iterator[Any], call: Call) -> Iterator[Any | bytes]:
         """Register, acknowledge, and then pass on what the daemon sends until one side ends the stream."""
         opening = self._first(requests)
         opened = OpenStream(call.namespace_or_none, text(opening.id, "id"), call.lease, requests)
