@@ -48,6 +48,7 @@ class Job:
     output: Path | None = None  # the file or folder that it writes; removed before the run
     daemons: Sequence[int] = ()  # process ids of those that work for it
     env: Mapping[str, str] | None = None  # instead of the harness's own
+    fresh: bool = False  # the output is a daemon's that starts and ends with the run, which would miss it
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,16 @@ def measure(cases: Sequence[Case], rounds: int) -> list[Row]:
                 except WrongResult as error:
                     row.wrong.append(str(error))
                     said = f"wrong: {error}"
-                remove(job.output)
+                if not job.fresh:
+                    remove(job.output)
             print(f"  round {number + 1}: {case.tool:36} {said}", file=sys.stderr, flush=True)
     return rows
 
 
 def run(job: Job) -> Sample:
     """Run a job once and measure it."""
-    remove(job.output)
+    if not job.fresh:
+        remove(job.output)
     os.sync()
     for pid in job.daemons:
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # peak memory counts from here (proc(5))
