@@ -73,9 +73,11 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     cells = [list(headers), *([safe(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     room = _columns()
+    lines = []
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        print(_cut("  ".join((*padded, row[-1])).rstrip(), room, widths))
+        lines.append(_cut("  ".join((*padded, row[-1])).rstrip(), room, widths))
+    print("\n".join(lines))
 
 
 def _columns() -> int | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tranship.model.naming import Naming
     from tranship.store import Lease, NamespaceView
     from tranship.store import Store as OpenStore
+    from tranship.store.content import Content
 
 GC_CONTENT = "containerd.io/gc.ref.content"  # label prefix: the value is the digest of what this object needs
 VOUCHED_FROM = 1 << 20  # bytes; hashing less is not worth a mark
@@ -173,8 +174,13 @@ class StoreSource:
         self._names = names
         self._subjects: dict[str, list[Digest]] | None = None  # digests of referrers by that of their subject
 
-    def roots(self) -> Sequence[Root]:
-        """The chosen images, held by the lease from now on."""
+    @property
+    def content(self) -> Content:
+        """The namespace's content, for whoever looks at many images at once."""
+        return self._space.content
+
+    def listed(self) -> Sequence[Root]:
+        """The chosen images, held by nothing: to be shown, not to be moved."""
         images = {image.name: image for image in self._space.images.list()}
         chosen = list(images)
         if self._names:
@@ -187,7 +193,11 @@ class StoreSource:
             for one in found:
                 if one.how in ("exact", "completed"):
                     check_pinned(one.name, images[one.name].target, "the store")
-        roots = [Root(images[name].target, name) for name in chosen]
+        return [Root(images[name].target, name) for name in chosen]
+
+    def roots(self) -> Sequence[Root]:
+        """The chosen images, held by the lease from now on."""
+        roots = self.listed()
         digests = [root.descriptor.digest for root in roots]
         recorded = {digest: _NOTHING for digest in digests if self._space.content.has(digest)}
         if recorded:  # what was forgotten is not taken up again because somebody looks

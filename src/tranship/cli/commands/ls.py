@@ -6,16 +6,14 @@ registry, docker://HOST/REPO, the tags are listed and no image is looked at; wit
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from tranship.cli import images, options, output
+from tranship.cli import images, listing, options, output
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator
-
-    from tranship.engine.protocols import Source
-    from tranship.model.descriptor import Root
 
 EXAMPLES = """
   tranship ls
@@ -35,7 +33,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """List."""
-    found = [row for text in args.end or [None] for row in _rows(args, text)]
+    whole = args.json or not args.quiet
+    found = [row for text in args.end or [None] for row in _rows(args, text, whole=whole)]
     if args.json:
         output.print_json({"images": found})
     elif args.quiet:
@@ -55,7 +54,8 @@ def run(args: Namespace) -> None:
         )
 
 
-def _rows(args: Namespace, text: str | None) -> Iterator[dict[str, Any]]:
+def _rows(args: Namespace, text: str | None, *, whole: bool) -> Iterator[dict[str, Any]]:
+    """The images of an end; their sizes and platforms cost a look at each, and stand there when the rows are to be whole."""
     if text is not None and text.startswith("docker://"):
         from tranship.cli import registries
 
@@ -65,13 +65,8 @@ def _rows(args: Namespace, text: str | None) -> Iterator[dict[str, Any]]:
                 yield from ({"name": f"{place}:{tag}"} for tag in session.tags(place))
             return
     with images.opened(args, text) as source:
-        for root in source.roots():
-            yield _row(args, source, root)
-
-
-def _row(args: Namespace, source: Source, root: Root) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": root.name, **root.descriptor.plain.to_json()}
-    if args.json or not args.quiet:
-        top = images.graph(source, root)
-        row |= {"bytes": top.size, "platforms": images.platforms_of(source, top)}
-    return row
+        roots = listing.roots_of(source)
+        shown = listing.shown(source, roots) if whole else ()
+        for root, seen in zip_longest(roots, shown):
+            row = {"name": root.name, **root.descriptor.plain.to_json()}
+            yield row if seen is None else {**row, "bytes": seen.bytes, "platforms": seen.platforms}
