@@ -119,6 +119,16 @@ def test_a_password_is_found_where_everybody_keeps_it(discreet, guarded, place, 
     discreet("push", *words, "app:1", f"{guarded.host}/new:1")
 
 
+def test_a_wrong_password_is_told_by_the_option_or_variable_that_it_came_from(discreet, guarded, monkeypatch):
+    assert "with credentials from --creds" in discreet.failing("pull", "--creds", ":".join(BOB), app(guarded)).err
+    asked = ["pull", "--username", BOB[0], "--password-stdin", app(guarded)]
+    assert "with credentials from --username" in discreet.failing(*asked, stdin=BOB[1].encode()).err
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", auths(guarded, BOB))
+    ran = discreet.failing("pull", app(guarded))
+    assert f"with credentials from DOCKER_AUTH_CONFIG (auths: {guarded.host})" in ran.err
+    assert f"tranship auth explain {guarded.host}" in ran.err
+
+
 def test_what_is_said_comes_before_what_is_kept(discreet, guarded, monkeypatch):
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", auths(guarded, BOB))
     assert discreet.failing("pull", app(guarded)).code == 4

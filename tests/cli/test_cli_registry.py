@@ -181,7 +181,7 @@ def test_push_without_a_place_goes_where_the_names_say(stocked, registry, other)
 
 def test_push_of_several_keeps_their_paths_below_a_prefix(stocked, registry):
     stocked("push", "*/app:*", "models:1", f"{registry.host}/mirror/")
-    assert list(registry.tags("mirror/library/app")) == ["1", "new"]
+    assert set(registry.tags("mirror/library/app")) == {"1", "new"}
     assert list(registry.tags("mirror/library/models")) == ["1"]
     stocked("push", "--scoped", "models:1", f"docker://{registry.host}/")
     assert list(registry.tags("docker.io/library/models")) == ["1"]

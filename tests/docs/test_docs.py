@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.pages import Reader, blocks
-from tranship.endpoints.registry import session
 from tranship.testing.registry import RegistryServer
 
 if TYPE_CHECKING:
@@ -47,10 +46,9 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, images: Callable[[str], 
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RegistryServer]:
+def registry(tmp_path: Path) -> Iterator[RegistryServer]:
     """The registry that pages call registry.example, and one that they call mirror.example."""
     hosts = tmp_path / "certs.d"
-    monkeypatch.setattr(session, "_HOSTS_DIRS", (str(hosts),))
     with RegistryServer() as server, RegistryServer() as mirror:
         for name, one in {"registry.example": server, "mirror.example": mirror}.items():
             (hosts / name).mkdir(parents=True)
@@ -68,6 +66,7 @@ def terminal(furnished: Path, registry: RegistryServer, tmp_path: Path, monkeypa
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TRANSHIP_ROOT", str(tmp_path / "store"))
+    monkeypatch.setenv("TRANSHIP_HOSTS_DIR", str(tmp_path / "certs.d"))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"

@@ -56,15 +56,23 @@ def at(server: RegistryServer) -> Registry:
     return Registry(f"{server.host}/app:1", plain_http=True, environment={}, credential=lambda _host, _repository: None)
 
 
-@pytest.mark.parametrize("end", ["layout", "archive", "store", "registry"])
+@pytest.fixture
+def old_server() -> Iterator[RegistryServer]:
+    """One whose list of referrers its clients keep."""
+    with RegistryServer(referrers=False) as running:
+        yield running
+
+
+@pytest.mark.parametrize("end", ["layout", "archive", "store", "registry", "old registry"])
 def test_a_referrer_is_chosen_by_its_type_or_else_by_that_of_its_config(
-    end: str, signed: Layout, server: RegistryServer, tmp_path: Path
+    end: str, signed: Layout, server: RegistryServer, old_server: RegistryServer, tmp_path: Path
 ) -> None:
     ends: dict[str, Any] = {
         "layout": signed,
         "archive": Archive(tmp_path / "a.tar", "v1"),
         "store": Store(root=tmp_path / "store"),
         "registry": at(server),
+        "old registry": at(old_server),
     }
     if end != "layout":
         transfer(signed, ends[end], selection=EVERYTHING)

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -334,6 +335,52 @@ def test_a_helper_that_fails_is_named_when_the_registry_refuses(tmp_path: Path) 
         ran = run(mine(server, {"HOME": str(tmp_path), "PATH": str(tmp_path)}), Memory())
         assert isinstance(ran.error, Unauthenticated)
         assert "docker-credential-absent" in ran.told
+
+
+@pytest.mark.parametrize("rules", [Basic(USERS), Token(USERS)])
+def test_a_refusal_says_where_the_password_came_from_and_what_to_do(rules: Basic | Token, tmp_path: Path) -> None:
+    wrong = ("alice", "wrong-password-9")
+    with RegistryServer(auth=rules) as server:
+        NEW.put(server)
+        host, home = server.host, {"HOME": str(tmp_path)}
+        kept = {"auths": {host: entry(wrong)}}
+        given = Credential(username=wrong[0], password=Secret(wrong[1]))
+        docker = config(tmp_path / "docker", kept)
+        named = config(tmp_path, kept, "named.json")
+        session = config(tmp_path / "run" / "containers", kept, "auth.json")
+        helped = config(tmp_path / "helped", {"credHelpers": {host: "testing"}})
+        stored = config(tmp_path / "stored", {"credsStore": "testing"})
+        runs = helper(tmp_path, wrong)
+        places: list[tuple[str, Registry]] = [
+            ("from the program itself", mine(server, home, credential=given)),
+            ("from its creator", mine(server, home, credential=replace(given, source="its creator"))),
+            ("from the program's own function", mine(server, home, credential=lambda _host, _repository: given)),
+            (f"from DOCKER_AUTH_CONFIG (auths: {host})", mine(server, {"DOCKER_AUTH_CONFIG": json.dumps(kept)})),
+            (f"from REGISTRY_AUTH_FILE={named} (auths: {host})", mine(server, {"REGISTRY_AUTH_FILE": str(named)})),
+            (f"from {docker} (auths: {host})", mine(server, {"DOCKER_CONFIG": str(docker.parent)})),
+            (f"from {session} (auths: {host})", mine(server, {"XDG_RUNTIME_DIR": str(session.parents[1])})),
+            (f"from {named} (auths: {host})", mine(server, home, auth_file=str(named))),
+            (
+                f"from docker-credential-testing ({helped}, credHelpers: {host})",
+                mine(server, {**runs, "DOCKER_CONFIG": str(helped.parent)}),
+            ),
+            (
+                f"from docker-credential-testing ({stored}, credsStore: {host})",
+                mine(server, {**runs, "DOCKER_CONFIG": str(stored.parent)}),
+            ),
+        ]
+        for place, source in places:
+            ran = run(source, Memory(), wrong)
+            assert isinstance(ran.error, Unauthenticated)
+            assert f"with credentials {place}" in str(ran.error)
+            assert f"auth explain {host}" in (ran.error.hint or "")
+
+
+def test_a_denial_says_whose_credentials_are_not_enough() -> None:
+    with RegistryServer(auth=Token(USERS, permissions=lambda _user, _repository: {"pull"})) as server:
+        ran = run(NEW.memory(), at(server, ALICE), ALICE)
+        assert isinstance(ran.error, (Unauthenticated, PermissionDenied))
+        assert "with credentials from the test" in str(ran.error)
 
 
 def test_a_password_for_one_registry_is_not_shown_to_another(tmp_path: Path) -> None:

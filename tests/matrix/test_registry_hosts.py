@@ -129,6 +129,19 @@ def test_a_port_may_be_spelled_in_the_folders_name_and_a_default_serves_all(tmp_
             assert mirror.requests
 
 
+def test_the_environment_names_folders_and_the_first_that_knows_the_registry_counts(tmp_path: Path) -> None:
+    with RegistryServer() as server, RegistryServer() as mirror:
+        NEW.put(mirror)
+        configure(tmp_path / "second", server.host, f'[host."http://{mirror.host}"]\n')
+        configure(tmp_path / "third", server.host, "this is never read")
+        folders = {"TRANSHIP_HOSTS_DIR": ":".join(str(tmp_path / name) for name in ("first", "second", "third"))}
+        comes(end(server, plain_http=True, hosts_dir=None, environment=folders))
+        assert mirror.requests
+        own = configure(tmp_path / "own", server.host, "")  # what is said for an end counts alone
+        ran = run(end(server, plain_http=True, hosts_dir=own, environment=folders), Memory())
+        assert isinstance(ran.error, NotFound)
+
+
 def test_a_file_that_makes_no_sense_is_an_error_and_no_shrug(tmp_path: Path) -> None:
     with RegistryServer() as server:
         NEW.put(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import stat
@@ -15,7 +16,7 @@ from support.client import client, plain
 from tranship.errors import FailedPrecondition, InvalidArgument, TranshipError, Unauthenticated
 from tranship.http.credential_file import CredentialFile, normal
 from tranship.http.credential_helper import Helper
-from tranship.http.credentials import Given, docker_path, standard
+from tranship.http.credentials import docker_path, standard
 from tranship.http.login import login, logout
 from tranship.model.secret import Credential, Secret
 from tranship.testing.registry import RegistryServer
@@ -256,24 +257,18 @@ def test_the_first_source_that_has_something_answers(tmp_path: Path) -> None:
     write(tmp_path / ".docker/config.json", auths={"r": auth("docker", "x")})
     registry_file = {"REGISTRY_AUTH_FILE": write(tmp_path / "named.json", auths={"r": auth("named", "x")})}
     text = {"DOCKER_AUTH_CONFIG": config(auths={"r": auth("text", "x")}).decode()}
-    given = Given("r", Credential(username="flag", password=Secret("x")))
 
-    def ask(host: str, repository: str) -> Credential | None:
-        return Credential(username=f"{host}/{repository}", password=Secret("x")) if host == "r" else None
-
-    def user(host: str = "r", **options: Any) -> str:
-        credential = standard(options.pop("environment"), **options).find(host, "repo")
+    def user(host: str = "r", *, environment: dict[str, str]) -> str:
+        credential = standard(environment).find(host, "repo")
         return credential.username if credential else "nobody"
 
     everything = {**docker, **registry_file, **text}
-    assert user(environment=everything, given=given, ask=ask) == "flag"
-    assert user(environment=everything, ask=ask) == "r/repo"
     assert user(environment=everything) == "text"
     assert user(environment={**docker, **registry_file}) == "named"
     assert user(environment=docker) == "docker"
     assert user("only", environment=everything) == "session"
     assert user("last", environment=everything) == "user"
-    assert user("other", environment=everything, given=given, ask=ask) == "nobody"
+    assert user("other", environment=everything) == "nobody"
     assert user(environment={}) == "nobody"
 
 
@@ -281,12 +276,6 @@ def test_where_dockers_file_is() -> None:
     assert docker_path({"DOCKER_CONFIG": "/etc/d", "HOME": "/h"}) == "/etc/d/config.json"
     assert docker_path({"HOME": "/h"}) == "/h/.docker/config.json"
     assert docker_path({}) is None
-
-
-def test_a_given_credential_is_for_its_host_alone() -> None:
-    found_for = standard({}, given=Given("docker.io", Credential(username="a", password=Secret("b")))).find
-    assert found_for("docker.io", "library/x") is not None
-    assert found_for("mirror.example", "library/x") is None
 
 
 def test_explaining_tells_who_answers_and_no_secret(
@@ -313,17 +302,16 @@ def test_explaining_tells_who_answers_and_no_secret(
     assert "hunter2" not in repr(standard(environment).explain("r", "a/b")) + repr(standard(environment).sources)
 
 
-def test_each_question_is_asked_once() -> None:
-    asked: list[tuple[str, str]] = []
-
-    def ask(host: str, repository: str) -> Credential | None:
-        asked.append((host, repository))
-        return None
-
-    credentials = standard({}, ask=ask)
-    for _ in range(3):
-        credentials.find("a", "b")
-    assert asked == [("a", "b")]
+def test_each_question_is_asked_once(helpers: Callable[[str, str], dict[str, str]], tmp_path: Path) -> None:
+    environment = helpers(
+        "counts", "open('asked', 'a').write('x'); print(json.dumps({'Username': 'a', 'Secret': 'b'}))"
+    )
+    environment |= {"DOCKER_AUTH_CONFIG": config(credsStore="counts").decode()}
+    with contextlib.chdir(tmp_path):
+        credentials = standard(environment)
+        for _ in range(3):
+            credentials.find("a", "b")
+    assert (tmp_path / "asked").read_text() == "x"
 
 
 def test_a_failed_helper_does_not_stop_an_anonymous_pull_and_is_named_when_the_registry_refuses(

@@ -754,7 +754,7 @@ def test_a_wrong_password_is_an_error_that_says_whose() -> None:
     with RegistryServer(auth=Token({"alice": "secret"})) as registry, client(find=find(wrong)) as made:
         with pytest.raises(Unauthenticated, match=r"credentials from /home/alice/\.docker/config\.json") as caught:
             get(made, plain(registry))
-        assert caught.value.hint == f"run `tranship login {registry.host}`, or check what the account may do"
+        assert f"run `tranship login {registry.host}`" in str(caught.value.hint)
     with (
         RegistryServer(auth=Basic({"alice": "secret"})) as registry,
         client(find=find(None)) as made,

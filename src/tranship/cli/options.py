@@ -69,7 +69,12 @@ REGISTRY_OPTIONS = (
     _option("ca-file", "trust this authority for the registry's certificate, too", metavar="FILE"),
     _option("cert-file", "show the registry this certificate", metavar="FILE"),
     _option("key-file", "… whose key is in this file", metavar="FILE"),
-    _option("hosts-dir", "folder of containerd's hosts.toml files: mirrors, certificates", metavar="DIR"),
+    _option(
+        "hosts-dir",
+        "folder of containerd's hosts.toml files: mirrors, certificates (else TRANSHIP_HOSTS_DIR, else /etc/containerd/certs.d"
+        " and /etc/docker/certs.d)",
+        metavar="DIR",
+    ),
     _option(
         "header", "send this with every request to the registry (repeat)", metavar="'NAME: VALUE'", action="append"
     ),

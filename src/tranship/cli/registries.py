@@ -184,7 +184,7 @@ def _credential(end: End, hosts: Sequence[str]) -> Credential | None:
     user, colon, said = (user, "", "") if creds is None else creds.partition(":")
     of = f"{printable(user)} at {hosts[0]}"
     secret = Secret(said) if colon else asking.password(end.args, of, from_stdin=from_stdin)
-    return Credential(username=user, password=secret, source="the command line")
+    return Credential(username=user, password=secret, source="--username" if creds is None else "--creds")
 
 
 def _show_to_one(end: End, option: str, hosts: Sequence[str]) -> None:

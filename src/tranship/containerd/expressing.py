@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tranship.endpoints.registry import Registry
     from tranship.model.platform import Platform
 
-_CERTS = "/etc/containerd/certs.d"  # where we look by ourselves; containerd does not, unless it is told
-
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -56,9 +54,8 @@ def registry(value: Registry) -> WireRegistry | None:
     unsaid = (value.insecure, value.ca_file, value.cert_file, value.key_file, value.foreign_urls, value.chunk)
     if len(names) != 1 or any(unsaid) or len(headers) != len(value.headers):
         return None
-    hosts_dir = os.path.abspath(value.hosts_dir) if value.hosts_dir is not None else ""
-    if not hosts_dir and os.path.isdir(_CERTS):
-        hosts_dir = _CERTS
+    # Where we look by ourselves; containerd does not, unless it is told.
+    hosts_dir = next((os.path.abspath(folder) for folder in value.hosts_dirs() if os.path.isdir(folder)), "")
     return WireRegistry(
         reference=str(value.references[0]) if value.prefix is None else f"{value.prefix}/",
         headers=headers,

@@ -110,6 +110,7 @@ class Response:
     url          the URL that answered, after redirects
     attempts     how often the request was sent
     retry_after  seconds that the server asks us to wait, as the sender's clock makes them
+    shown        of a refusal: with what the request went, for people ("credentials from --creds")
     """
 
     status: int
@@ -118,6 +119,7 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     attempts: int = 1
     retry_after: float | None = None
+    shown: str = ""
 
 
 Flow = Generator[Request, Response, T]  # yields what to send, is sent what came back, returns its result

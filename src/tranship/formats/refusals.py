@@ -103,8 +103,7 @@ def refusal(request: Request, response: Response) -> TranshipError:
         )
     if status == 401:
         return Unauthenticated(
-            f"registry {registry} refused {_access(request)} {said}",
-            hint=f"run `tranship login {registry}`, or check that the repository exists and what the account may do",
+            f"registry {registry} refused {_access(request, response)} {said}", hint=what_to_do(registry)
         )
     if status == 429 or "TOOMANYREQUESTS" in named:
         return RateLimited(
@@ -114,8 +113,8 @@ def refusal(request: Request, response: Response) -> TranshipError:
         )
     if status == 403 or "DENIED" in named:
         return PermissionDenied(
-            f"registry {registry} denied {_access(request)} {said}",
-            hint="check what the account may do there",
+            f"registry {registry} denied {_access(request, response)} {said}",
+            hint=f"check what the account may do there; `tranship auth explain {registry}` says whose credentials are used",
         )
     if "BLOB_UPLOAD_UNKNOWN" in named:
         return FailedPrecondition(f"registry {registry} has lost the upload of {place} {said}")
@@ -159,14 +158,24 @@ def _words(response: Response) -> str:
     return ", ".join(parts)
 
 
-def _access(request: Request) -> str:
-    """What was asked for, and with which scopes."""
+def what_to_do(registry: str) -> str:
+    """The hint for whoever is not let in."""
+    return (
+        f"correct the credentials where they come from (`tranship auth explain {registry}` says who is asked), or run"
+        f" `tranship login {registry}`; check that the repository exists and what the account may do"
+    )
+
+
+def _access(request: Request, response: Response) -> str:
+    """What was asked for, with which scopes, and as whom."""
+    shown = f", with {printable(response.shown)}" if response.shown else ""
     if not request.repository:
-        return f"access to {request.about}"
+        return f"access to {request.about}{shown}"
     actions = {scope.action for scope in request.scopes if scope.name == request.repository}
     action = next((action for action in ("delete", "push") if action in actions), "pull")
     scope = " ".join(scoping.spell(request.scopes))
-    return f"{action} access to {printable(request.repository)}" + (f", scope {printable(scope)}" if scope else "")
+    asked = f"{action} access to {printable(request.repository)}" + (f", scope {printable(scope)}" if scope else "")
+    return asked + shown
 
 
 def _text(value: Any) -> str:

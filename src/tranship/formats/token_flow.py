@@ -27,6 +27,7 @@ from tranship.errors import (
 )
 from tranship.formats import scopes as scoping
 from tranship.formats.messages import Flow, Origin, Request, Response, join, redacted
+from tranship.formats.refusals import what_to_do
 from tranship.model import strict_json
 from tranship.model.secret import Credential, Secret
 
@@ -51,12 +52,13 @@ _NOTHING: Mapping[str, str] = {}
 class Grant:
     """A value for the Authorization header: what it allows, and the monotonic time until which it is good.
 
-    `scopes` is None for a header that serves every request (Basic, a registry token).
+    `scopes` is None for a header that serves every request (Basic, a registry token). `earned_by` says with what, for people.
     """
 
     header: Secret
     scopes: Scopes | None = None
     until: float = float("inf")
+    earned_by: str = ""
 
     def covers(self, wanted: Scopes, now: float) -> bool:
         """Does it allow all of `wanted`, now?"""
@@ -227,12 +229,9 @@ class _Asked:
             return RateLimited(told, retry_after=response.retry_after)
         if response.status >= 500 or response.status == 408:
             return Unavailable(told)
-        who = "no credentials" if self.credential.is_empty else "credentials"
-        if self.credential.source:  # of an empty one, it says why there are none
-            who += f" ({self.credential.source})" if self.credential.is_empty else f" from {self.credential.source}"
         return Unauthenticated(
-            f"{told} for scope {printable(scope)}, with {who}",
-            hint=f"run `tranship login {self.rules.registry.authority}`, or check what the account may do",
+            f"{told} for scope {printable(scope)}, with {self.credential.told}",
+            hint=what_to_do(self.rules.registry.authority),
         )
 
 

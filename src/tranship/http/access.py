@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tranship.formats import challenge
 from tranship.formats.messages import Request, Response, drive
 from tranship.formats.token_flow import Grant, Grants, authorize
+from tranship.model.secret import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from tranship.formats.hosts import Host
     from tranship.formats.realm import RealmRules
     from tranship.http.limits import Clock
-    from tranship.model.secret import Credential
 
 
 class Access:
@@ -64,6 +65,7 @@ class Access:
             if grant is None:
                 headers = dict(self._host.headers)
                 flow = authorize(self._challenges, credential, request.scopes, self._rules, now=now, headers=headers)
-                grant = drive(flow, self._send)
+                told = (credential or Credential()).told
+                grant = replace(drive(flow, self._send), earned_by=told)
                 grants.keep(grant, now)
             return grant

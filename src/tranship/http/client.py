@@ -210,16 +210,16 @@ class Client:
         grant = access.before(request)
         answer = self._with_redirects(host, request, payload, grant)
         if answer.status != 401 or Origin.of(answer.head.url) != host.origin:
-            return answer
+            return _told(answer, grant)
         try:
             another = access.after(request, answer.head, grant)
         except BaseException:
             answer.close()
             raise
         if another is None or (grant is not None and another.header == grant.header):  # what was refused just now
-            return answer
+            return _told(answer, grant)
         answer.discard()
-        return self._with_redirects(host, request, payload, another)
+        return _told(self._with_redirects(host, request, payload, another), another)
 
     def _with_redirects(self, host: Host, request: Request, payload: Payload | None, grant: Grant | None) -> Answer:
         """Follow redirects: a few, to http(s) alone, never from https to http."""
@@ -375,6 +375,13 @@ class Client:
     def _pace(self, origin: Origin) -> Pace:
         with self._lock:
             return self._paces.setdefault(origin, Pace(self._clock))
+
+
+def _told(answer: Answer, grant: Grant | None) -> Answer:
+    """Let a refusal say with what the request went."""
+    if answer.status in (401, 403):
+        answer.head = replace(answer.head, shown=grant.earned_by if grant is not None else "no credentials")
+    return answer
 
 
 def _is_redirect(method: str, status: int) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tranship.errors import InvalidArgument, printable
@@ -61,15 +61,21 @@ class CredentialFile:
         store = self.store
         for key in keys(host, repository):
             if isinstance(helpers.get(key), str) and (found := self._ask(helpers[key], key)):
-                return Found(found, key, "credHelpers")
+                return self._found(found, key, "credHelpers")
             if store and "/" not in key:
                 if found := self._ask(store, key):
-                    return Found(found, key, "credsStore")
+                    return self._found(found, key, "credsStore")
                 store = None  # it knows Docker Hub by one name, so it is asked once
             credential = self._own(own[key], key) if key in own else None
             if credential is not None and not credential.is_empty:
-                return Found(credential, key, "auths")
+                return self._found(credential, key, "auths")
         return None
+
+    def _found(self, credential: Credential, key: str, way: str) -> Found:
+        """With all of where it came from: the helper, the file, and the entry there."""
+        place = f"{way}: {printable(key)}"
+        source = f"{credential.source} ({self.where}, {place})" if credential.source else f"{self.where} ({place})"
+        return Found(replace(credential, source=source), key, way)
 
     def helper_of(self, host: str) -> Helper | None:
         """The helper that keeps a host's credentials, if any does."""
@@ -101,7 +107,6 @@ class CredentialFile:
             password=_secret(password.rstrip("\0")),  # docker's own writer once padded with it
             identity_token=_secret(fields["identitytoken"]),
             registry_token=_secret(fields["registrytoken"]),
-            source=self.where,
         )
 
 

@@ -1,6 +1,6 @@
-"""Where credentials come from, in the order in which they are asked:
+"""Where credentials are kept, in the order in which they are asked for (after what an end itself was given):
 
-    flags · a function of the caller's · DOCKER_AUTH_CONFIG · REGISTRY_AUTH_FILE · docker's config.json · podman's auth.json
+    DOCKER_AUTH_CONFIG · REGISTRY_AUTH_FILE · docker's config.json · podman's auth.json
 
 The first source that has something for a repository answers. `explain` tells who that is, and what the others said, without the
 secret. The environment is a mapping that the caller passes in; nothing is read from the process's own.
@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tranship.errors import FailedPrecondition, InvalidArgument, NotFound
 from tranship.files import open_regular
-from tranship.http.credential_file import MAX_FILE, CredentialFile, Found, keys, normal
+from tranship.http.credential_file import MAX_FILE, CredentialFile, Found
 from tranship.model.secret import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 State = Literal["answers", "behind", "nothing", "absent", "failed"]
 
@@ -35,37 +35,6 @@ class Source(Protocol):
     def find(self, host: str, repository: str) -> Found | None:
         """What it has; NotFound when the place itself is not there, FailedPrecondition when it cannot say now."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A credential given by the caller for one host."""
-
-    host: str
-    credential: Credential
-    name: str = "--creds"
-
-    def find(self, host: str, _repository: str) -> Found | None:
-        """See Source."""
-        wanted = normal(self.host)
-        if not any(key == wanted for key in keys(host, "")):
-            return None
-        return Found(replace(self.credential, source=self.name), wanted, "given")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A function that is asked with (host, repository)."""
-
-    ask: Callable[[str, str], Credential | None]
-    name: str = "the program's own function"
-
-    def find(self, host: str, repository: str) -> Found | None:
-        """See Source."""
-        credential = self.ask(host, repository)
-        if credential is None or credential.is_empty:
-            return None
-        return Found(credential if credential.source else replace(credential, source=self.name), host, "function")
 
 
 @dataclass(slots=True)
@@ -85,10 +54,11 @@ class Text:
 
 @dataclass(slots=True)
 class File:
-    """A credential file."""
+    """A credential file. `variable` is the one that names it, if one does."""
 
     path: str
     environment: Mapping[str, str] = field(repr=False)
+    variable: str = ""
 
     @property
     def name(self) -> str:
@@ -97,7 +67,8 @@ class File:
 
     def find(self, host: str, repository: str) -> Found | None:
         """See Source."""
-        return CredentialFile(read(self.path), self.path, self.environment).find(host, repository)
+        where = f"{self.variable}={self.path}" if self.variable else self.path
+        return CredentialFile(read(self.path), where, self.environment).find(host, repository)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,25 +148,15 @@ class Credentials:
         return tuple(said)
 
 
-def standard(
-    environment: Mapping[str, str],
-    *,
-    given: Given | None = None,
-    ask: Callable[[str, str], Credential | None] | None = None,
-    file: str | None = None,
-) -> Credentials:
+def standard(environment: Mapping[str, str], *, file: str | None = None) -> Credentials:
     """The sources that everybody's tools know, as this environment names them; or `file` in the place of all those files."""
-    sources: list[Source] = []
-    if given is not None:
-        sources.append(given)
-    if ask is not None:
-        sources.append(Asked(ask))
     if file is not None:
-        return Credentials([*sources, File(file, environment)])
+        return Credentials([File(file, environment)])
+    sources: list[Source] = []
     if text := environment.get("DOCKER_AUTH_CONFIG"):
         sources.append(Text(text, environment))
     if path := environment.get("REGISTRY_AUTH_FILE"):
-        sources.append(File(path, environment))
+        sources.append(File(path, environment, "REGISTRY_AUTH_FILE"))
     sources += [File(path, environment) for path in (docker_path(environment), *_podman_paths(environment)) if path]
     return Credentials(sources)
 

@@ -73,3 +73,10 @@ class Credential:
     def is_empty(self) -> bool:
         """Holds it no secret at all? Docker writes such entries where a helper keeps the real ones."""
         return not (self.password or self.identity_token or self.registry_token)
+
+    @property
+    def told(self) -> str:
+        """What it is, for people: "credentials from --creds"; or "no credentials", and why if that is known."""
+        if self.is_empty:
+            return f"no credentials ({self.source})" if self.source else "no credentials"
+        return f"credentials from {self.source}" if self.source else "credentials"

@@ -36,7 +36,8 @@ class Registry:
     credential   what to show the registry: a value, or a callable of (host, repository), which then decides alone. None: what
                  the user's files say, in docker's and podman's places (see docs/credentials.md)
     auth_file    a credential file that is asked in place of the user's, for what `credential` does not answer
-    hosts_dir    a folder of containerd's `hosts.toml` files (mirrors, certificates). None: the usual ones
+    hosts_dir    a folder of containerd's `hosts.toml` files (mirrors, certificates). None: what TRANSHIP_HOSTS_DIR says, or the
+                 usual ones
     plain_http   speak http; loopback needs no saying
     insecure     accept any certificate
     ca_file, cert_file, key_file   an authority besides the system's, a client certificate and its key
@@ -44,7 +45,7 @@ class Registry:
     clobber      may a tag that exists be moved to another image?
     chunk        bytes of one request of an upload; None: a blob goes in one
     foreign_urls fetch layers that a registry lacks from the URLs that their descriptors name, without credentials
-    environment  where proxies and credentials' files are looked up; None: the process's own
+    environment  where proxies, credentials' files and hosts' folders are looked up; None: the process's own
     """
 
     names: str | tuple[str, ...] = ()
@@ -110,6 +111,12 @@ class Registry:
         from tranship.endpoints.registry.session import finder
 
         return finder(self)
+
+    def hosts_dirs(self) -> list[str]:
+        """The folders in which hosts are configured, for the same."""
+        from tranship.endpoints.registry.session import hosts_dirs
+
+        return hosts_dirs(self)
 
     @contextlib.contextmanager
     def session(self, run: Run | None = None) -> Iterator[Session]:

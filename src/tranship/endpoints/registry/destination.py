@@ -15,7 +15,7 @@ from tranship.formats import distribution, referrers, refusals
 from tranship.http.payload import FilePayload, ReaderPayload
 from tranship.model.descriptor import Root
 from tranship.model.digest import Digest
-from tranship.model.manifest import MAX_DOCUMENT, Manifest, parse
+from tranship.model.manifest import MAX_DOCUMENT, parse
 from tranship.pump import hash_range, read_exactly
 
 if TYPE_CHECKING:
@@ -231,9 +231,7 @@ class RegistryDestination:
         document = parse(raw, descriptor)
         if document.subject is None:
             return
-        kind = None
-        if isinstance(document, Manifest):
-            kind = document.artifact_type or (document.config.media_type if document.config is not None else None)
+        kind = document.kind_of_artifact
         extra = {"artifactType": kind} if kind else {}
         entry = replace(descriptor.plain, annotations=document.annotations, extra=extra)
         with self._listing:  # read, changed and written: two of us at once would lose one of the entries

@@ -36,14 +36,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 log = logging.getLogger(__name__)
 
-_HOSTS_DIRS = ("/etc/containerd/certs.d", "/etc/docker/certs.d")
+_HOSTS_DIRS = "/etc/containerd/certs.d:/etc/docker/certs.d"
 _PER_HOST = 4  # requests at once; more gain nothing on a network and are impolite
 
 
 @contextlib.contextmanager
 def opened(value: Registry, run: Run | None) -> Iterator[Session]:
     """A session, whose connections are closed in the end."""
-    environment = value.environment if value.environment is not None else os.environ
+    environment = _environment(value)
     limits = run.limits if run is not None else None
 
     def sleep(seconds: float) -> None:
@@ -80,16 +80,32 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
 
 def finder(value: Registry) -> Find:
     """Whom to ask for credentials."""
-    return _finder(value, _Hosts(value), value.environment if value.environment is not None else os.environ)
+    return _finder(value, _Hosts(value), _environment(value))
+
+
+def hosts_dirs(value: Registry) -> list[str]:
+    """The folders that configure hosts, the first counts that knows the registry.
+
+    The end's own; or those that TRANSHIP_HOSTS_DIR names, with colons between, as in containerd's `config_path`; or the usual.
+    """
+    if value.hosts_dir is not None:
+        return [os.fspath(value.hosts_dir)]
+    said = _environment(value).get("TRANSHIP_HOSTS_DIR") or _HOSTS_DIRS
+    return [folder for folder in said.split(":") if folder]
+
+
+def _environment(value: Registry) -> Mapping[str, str]:
+    return value.environment if value.environment is not None else os.environ
 
 
 def _finder(value: Registry, hosts: _Hosts, environment: Mapping[str, str]) -> Find:
     """Whom to ask for credentials: who was given to be asked, alone; or the value that was given, and then the files."""
     if callable(value.credential):
-        return value.credential
+        ask = value.credential
+        return lambda host, repository: _sourced(ask(host, repository), "the program's own function")
     from tranship.http.credentials import Credentials, standard
 
-    explicit = value.credential
+    explicit = _sourced(value.credential, "the program itself")
     # Who gives an empty environment wants nothing of this machine: no file at its usual place either.
     files = standard(environment, file=value.auth_file) if environment or value.auth_file else Credentials(())
 
@@ -98,6 +114,11 @@ def _finder(value: Registry, hosts: _Hosts, environment: Mapping[str, str]) -> F
         return explicit if explicit is not None and host in hosts.own else files.find(host, repository)
 
     return find
+
+
+def _sourced(credential: Credential | None, source: str) -> Credential | None:
+    """Say where it comes from, unless it does so itself."""
+    return credential if credential is None or credential.source else replace(credential, source=source)
 
 
 class Session:
@@ -232,8 +253,8 @@ class _Hosts:
         found = self._known.get(registry)
         if found is None:
             value = self._value
-            folders = [os.fspath(value.hosts_dir)] if value.hosts_dir is not None else list(_HOSTS_DIRS)
-            *mirrors, server = hosts_folder.load(registry, folders, "http" if value.plain_http else None)
+            scheme = "http" if value.plain_http else None
+            *mirrors, server = hosts_folder.load(registry, hosts_dirs(value), scheme)
             found = self._known[registry] = (*mirrors, self._adjusted(server))
         return found
 
