@@ -1,5 +1,6 @@
 """Streams: the handshake, how they live and end, and byte streams between our two ends."""
 
+import contextlib
 import io
 import queue
 import threading
@@ -13,6 +14,7 @@ from tranship._api.wellknown import Any, Empty
 from tranship.containerd.channel import Channel
 from tranship.containerd.codec import pack, pack_data, pack_window, unpack, unpack_flow
 from tranship.containerd.methods import Leases, Streaming
+from tranship.containerd.outbox import ROOM, Outbox
 from tranship.containerd.streams import ByteReader, ByteWriter, ClientStream
 from tranship.daemon.services.streaming import StreamingService
 from tranship.daemon.streams import GRANTED, LARGE_WINDOW, MAX_STREAMS, WindowBudget
@@ -314,3 +316,61 @@ def test_windows_are_large_until_the_budget_is_spent():
             assert fourth >= WINDOW
     with budget.window() as again:
         assert again == LARGE_WINDOW
+
+
+# --------------------------------------------------------------------------------------------------------- what may wait
+
+
+def test_encoded_messages_wait_for_room_and_no_longer_than_the_stream_lives():
+    box, put = Outbox(), []
+    for number in range(ROOM):
+        assert box.put(b"%d" % number)
+    thread = threading.Thread(target=lambda: put.append(box.put(b"late")))
+    thread.start()
+    thread.join(0.1)
+    assert not put
+    assert box.put("a message that is small")  # of progress, say: never in the way of a transfer
+    taking = iter(box)
+    assert next(taking) == b"0"
+    thread.join(20)
+    assert put == [True]
+    thread = threading.Thread(target=lambda: put.append(box.put(b"too late")))
+    thread.start()
+    box.end()
+    thread.join(20)
+    assert put == [True, False]
+    assert list(taking) == [b"1", b"2", b"3", "a message that is small", b"late"]
+
+
+def test_window_of_gigabytes_fills_no_memory(opened):
+    """The client grants all that it can say, and takes nothing."""
+    client, ours = opened
+    client.send(pack_window((1 << 31) - 1))
+    sent = []
+
+    def write():
+        with contextlib.suppress(Cancelled):
+            writing = ByteWriter(ours, Sender(LARGE_CHUNK, overdraft=True))
+            for _ in range(400):
+                writing.write(bytes(LARGE_CHUNK))
+                sent.append(LARGE_CHUNK)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    eventually(lambda: ours.backlog == ROOM)
+    assert sum(sent) < 20 * LARGE_CHUNK  # the sockets hold some
+    client.cancel()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(sent) < 400
+
+
+def test_window_of_gigabytes_buys_no_padding(opened):
+    client, ours = opened
+    client.send(pack_window((1 << 31) - 1))
+    writing = ByteWriter(ours, Sender(LARGE_CHUNK, overdraft=True))
+    writing.write(b"archive")
+    threading.Timer(0.2, client.send, (pack_window((1 << 31) - 1),)).start()
+    writing.finish(pad=True)
+    assert unpack_flow(client.receive()) == b"archive"
+    assert client.receive() is None

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tranship.errors import InvalidArgument
-from tranship.formats.stream_window import CHUNK, LARGE_CHUNK, WINDOW, Receiver, Sender
+from tranship.formats import stream_window
+from tranship.formats.stream_window import AHEAD, CHUNK, LARGE_CHUNK, MAX_DEBT, MAX_PROOF, WINDOW, Receiver, Sender
 
 
 def drain(sender):
@@ -77,16 +78,18 @@ def test_message_is_cut_down_to_the_credit_that_is_left():
     assert sender.starved
 
 
-def test_overdraft_sends_one_large_message_for_each_update():
+def test_overdraft_has_some_large_messages_under_way_and_one_more_for_each_update():
     sender, receiver = Sender(LARGE_CHUNK, overdraft=True), Receiver()
     sender.credited(receiver.grant())
-    sender.feed(bytes(3 * LARGE_CHUNK))
-    sent = []
-    while messages := drain(sender):
-        assert [len(m) for m in messages] == [LARGE_CHUNK]
-        sent += messages
-        deliver(sender, receiver, messages)
-    assert len(sent) == 3
+    sender.feed(bytes(5 * LARGE_CHUNK))
+    underway = drain(sender)
+    assert [len(m) for m in underway] == [LARGE_CHUNK] * AHEAD
+    for _ in range(5 - AHEAD):
+        deliver(sender, receiver, [underway.pop(0)])
+        underway += drain(sender)
+        assert [len(m) for m in underway] == [LARGE_CHUNK] * AHEAD
+    assert not sender.settled
+    deliver(sender, receiver, underway)
     assert sender.settled
 
 
@@ -150,7 +153,7 @@ def test_receiver_with_a_rule_of_its_own_proves_nothing():
 @given(
     st.lists(st.integers(1, 3 * WINDOW), max_size=40),
     st.sampled_from([(CHUNK, False), (512, False), (LARGE_CHUNK, True), (100_000, False)]),
-    st.sampled_from([WINDOW, 1000, 4 << 20]),
+    st.sampled_from([WINDOW, 1000, MAX_PROOF]),
 )
 def test_every_byte_arrives_in_order_and_is_proven(writes, mode, window):
     """No pattern of writes stalls or loses anything, and the credit is never exceeded unless allowed."""
@@ -202,3 +205,117 @@ def test_settled_is_never_said_before_the_last_message_was_taken(writes, data):
             else:
                 deliver(sender, receiver, [under_way.pop(0)])
         assert not (sender.settled and under_way)
+
+
+# ------------------------------------------------------------------------------------------- receivers that are not ours
+
+
+class Go:
+    """containerd's receiver (ReceiveStream of core/transfer/streaming/stream.go), whose counter wraps."""
+
+    def __init__(self, bits=32):
+        self.window, self._half = 0, 1 << (bits - 1)
+
+    def grant(self):
+        if self.window >= WINDOW:
+            return 0
+        self.window += WINDOW
+        return WINDOW
+
+    def received(self, count):
+        self.window = (self.window - count + self._half) % (2 * self._half) - self._half
+
+
+def carried(sender, receiver, data, late=1):
+    """Send data to a receiver whose updates are underway for a while; the sizes of the messages, and how many of them
+    it could have had in its queue at most."""
+    sizes, underway, updates = [], [], [receiver.grant()]
+    most = 0
+    sender.feed(data)
+    sender.flush()
+    while True:
+        while (message := sender.next(len)) is not None:
+            underway.append(message)
+        most = max(most, len(underway))
+        if underway and (len(underway) > late or not any(updates)):
+            sizes.append(underway.pop(0))
+            receiver.received(sizes[-1])
+            updates.append(receiver.grant())
+        elif any(updates):
+            if update := updates.pop(0):
+                sender.credited(update)
+        elif sender.starved:
+            raise AssertionError(f"stalled after {sum(sizes)} bytes")
+        else:
+            return sizes, most
+
+
+def test_gos_counter_never_wraps_in_a_long_stream(monkeypatch):
+    """It is an int32; here it has 24 bits, so that a stream of 32 MB is a long one. When it wraps, no update comes any more."""
+    monkeypatch.setattr(stream_window, "MAX_DEBT", (1 << 23) - (1 << 20))
+    data = bytes(32 << 20)
+    sizes, _ = carried(Sender(LARGE_CHUNK, overdraft=True), Go(bits=24), data)
+    assert sum(sizes) == len(data)
+    assert sizes[0] == LARGE_CHUNK
+    assert sizes[-1] <= WINDOW
+
+
+def test_what_is_overdrawn_fits_into_gos_counter():
+    assert MAX_DEBT + (AHEAD + 1) * LARGE_CHUNK < 1 << 31
+
+
+def test_receiver_that_grants_more_often_than_the_rule_says_is_held_to_its_credit():
+    """It has said too much to foretell anything: without credit nothing is sent ahead to it."""
+    sender = Sender(LARGE_CHUNK, overdraft=True)
+    for _ in range(20):
+        sender.credited(WINDOW)
+    sender.feed(bytes(50 * LARGE_CHUNK))
+    sizes = [len(message) for message in drain(sender)]
+    assert sum(sizes) < 20 * WINDOW + LARGE_CHUNK
+    assert sender.starved
+    assert not sender.awaiting
+
+
+def test_proof_of_arrival_is_not_bought_with_gigabytes():
+    """A window may have two of them; so much padding is not worth it."""
+    for window in (MAX_PROOF, MAX_PROOF + 1, (1 << 31) - 1):
+        sender = Sender(LARGE_CHUNK, overdraft=True)
+        sender.credited(window)
+        sender.feed(b"archive")
+        sender.flush()
+        drain(sender)
+        assert sender.answerable <= MAX_PROOF
+
+
+@given(
+    st.integers(1, 8 << 20),
+    st.sampled_from([1, 512, 4000, WINDOW, 1 << 20]),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_small_and_late_updates_never_stall_a_stream(count, window, late, overdraft):
+    receiver = Receiver(window)
+    if not overdraft:
+        count = min(count, 2000 * window)
+    sizes, underway = carried(Sender(LARGE_CHUNK, overdraft=overdraft), receiver, bytes(count), late)
+    assert sum(sizes) == count
+    assert underway * LARGE_CHUNK <= (AHEAD + 1) * LARGE_CHUNK + 2 * window if overdraft else True
+
+
+@given(st.integers(1, 4 << 20), st.integers(1, 1 << 20), st.integers(1, 1 << 20))
+def test_receiver_that_gives_back_what_it_took_never_stalls_a_stream(count, first, least):
+    """As HTTP/2 does it: a first window, and then what was consumed, once it is worth a message."""
+
+    class Returning:
+        def __init__(self):
+            self.due = first
+
+        def grant(self):
+            update, self.due = (self.due, 0) if self.due >= min(least, first) else (0, self.due)
+            return update
+
+        def received(self, size):
+            self.due += size
+
+    sizes, _ = carried(Sender(LARGE_CHUNK, overdraft=True), Returning(), bytes(count))
+    assert sum(sizes) == count

@@ -13,6 +13,7 @@
     mapping      what they mean: endpoints and a Selection, with containerd's defaults
     expressing   … and how ours can be said
     channel      a connection to a containerd
+    outbox       what waits to be sent over it
     leasing      a lease of our own there
 
     endpoint     Containerd, a running containerd as an end; its two sides are

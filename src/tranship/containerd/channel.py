@@ -12,12 +12,12 @@ grpcio is imported on the first connection. What a server answers is raised as a
 from __future__ import annotations
 
 import os
-import queue
 import stat
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import quote
 
+from tranship.containerd.outbox import Outbox
 from tranship.containerd.status import from_status
 from tranship.errors import Cancelled, PermissionDenied, TranshipError, Unavailable, Unsupported, printable
 
@@ -93,7 +93,7 @@ class Channel:
 
     def stream(self, method: Stream[Q, R], *, timeout: float | None = None) -> Call[Q, R]:
         """Send requests with `send`, and iterate over the answers."""
-        requests: Requests[Q] = Requests()
+        requests: Outbox[Q] = Outbox()
         start = self._connection.stream_stream(method.path, _encode, method.response.FromString)
         call = start(iter(requests), metadata=self._metadata(), timeout=timeout)
         call.add_done_callback(lambda _: requests.end())  # lets go of the thread that takes them
@@ -140,35 +140,16 @@ class Pending(Generic[R]):
         self._future.cancel()
 
 
-class Requests(Generic[Q]):
-    """What a client sends, handed from its thread to gRPC's."""
-
-    def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[Q | bytes | None] = queue.SimpleQueue()
-
-    def put(self, request: Q | bytes) -> None:
-        """Send one more."""
-        self._waiting.put(request)
-
-    def end(self) -> None:
-        """There will be no more."""
-        self._waiting.put(None)
-
-    def __iter__(self) -> Iterator[Q | bytes]:
-        while (request := self._waiting.get()) is not None:
-            yield request
-
-
 class Call(Generic[Q, R]):
     """A call whose answers, or requests too, are a stream. Leaving its context cancels what is still going on."""
 
-    def __init__(self, channel: Channel, call: Any, requests: Requests[Q] | None) -> None:
+    def __init__(self, channel: Channel, call: Any, requests: Outbox[Q] | None) -> None:
         self._channel = channel
         self._call = call
         self._requests = requests
 
     def send(self, request: Q | bytes) -> None:
-        """Send one more request, encoded or not. Whether it arrives is known from the answers alone."""
+        """Send one more request, encoded or not; see `Outbox`. Whether it arrives is known from the answers alone."""
         if self._requests is not None:
             self._requests.put(request)
 

@@ -7,10 +7,10 @@ collection comes by (containerd, plugins/streaming). It holds one thread, the RP
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from typing import TYPE_CHECKING
 
+from tranship.containerd.outbox import Outbox
 from tranship.errors import AlreadyExists, Cancelled, DeadlineExceeded, NotFound, RateLimited, TranshipError, printable
 from tranship.formats.stream_window import WINDOW
 
@@ -32,20 +32,19 @@ class OpenStream:
         self.id = stream_id
         self.lease = lease
         self._requests = requests
-        self._outgoing: queue.SimpleQueue[Any | bytes | None] = queue.SimpleQueue()
+        self._outgoing: Outbox[Any] = Outbox()
         self._closed = threading.Event()
         self._error: TranshipError | None = None
 
     @property
     def backlog(self) -> int:
         """Messages that wait for the client to take them."""
-        return self._outgoing.qsize()
+        return len(self._outgoing)
 
     def send(self, message: Any | bytes) -> None:
-        """Send a message, soon; Cancelled when the stream is closed or its client gone."""
-        if self._closed.is_set():
+        """Send a message, soon; see `Outbox`. Cancelled when the stream is closed or its client gone."""
+        if not self._outgoing.put(message):
             raise self._gone()
-        self._outgoing.put(message)
 
     def receive(self, timeout: float | None = None) -> Any | None:
         """The client's next message; None when it has said that there are no more, Cancelled when it is gone.
@@ -72,12 +71,11 @@ class OpenStream:
         if not self._closed.is_set():
             self._error = error
             self._closed.set()
-            self._outgoing.put(None)
+            self._outgoing.end()
 
     def outgoing(self) -> Iterator[Any | bytes]:
         """What goes to the client, for the RPC that serves the stream."""
-        while (message := self._outgoing.get()) is not None:
-            yield message
+        yield from self._outgoing
         if self._error is not None:
             raise self._error
 

@@ -34,6 +34,10 @@ CHUNK = 32 * 1024  # bytes of one message at most, by containerd (streaming/stre
 # With a second one under way it need not wait for the next, either.
 LARGE_CHUNK = 512 * 1024
 AHEAD = 2
+# But it counts its credit in an int32. One that wraps becomes two gigabytes of credit, and no update comes until these are
+# used up: so what is overdrawn in all stays below that, and the rest of a long stream goes in messages of what is granted.
+MAX_DEBT = (1 << 31) - (64 << 20)
+MAX_PROOF = 1 << 20  # bytes that are worth a proof of arrival; whoever grants more can as well read to the end
 MAX_UPDATE = (1 << 31) - 1  # WindowUpdate.update is an int32
 
 
@@ -74,12 +78,24 @@ class Sender:
                while fewer than AHEAD messages are unanswered
     """
 
-    __slots__ = ("_answered", "_credit", "_due", "_flushing", "_heard", "_mirror", "_pending", "chunk", "overdraft")
+    __slots__ = (
+        "_answered",
+        "_credit",
+        "_debt",
+        "_due",
+        "_flushing",
+        "_heard",
+        "_mirror",
+        "_pending",
+        "chunk",
+        "overdraft",
+    )
 
     def __init__(self, chunk: int = CHUNK, *, overdraft: bool = False) -> None:
         self.chunk = chunk
         self.overdraft = overdraft
         self._credit = 0  # never below zero: what is overdrawn is forgiven, or the two sides would wait for each other
+        self._debt = 0  # what was sent, less what was granted
         self._pending = bytearray()
         self._flushing = False
         self._heard = False
@@ -105,11 +121,12 @@ class Sender:
         """
         if not self._ready or not self._may_send:
             return None
-        count = min(self.chunk if self.overdraft else min(self.chunk, self._credit), len(self._pending))
+        count = min(self._size, len(self._pending))
         with memoryview(self._pending) as view, view[:count] as part:
             message = wrap(part)
         del self._pending[:count]
         self._credit = max(0, self._credit - count)
+        self._debt += count
         if self._mirror is not None:
             self._mirror.received(count)
             self._answered = self._mirror.grant() > 0
@@ -124,10 +141,11 @@ class Sender:
             self._heard = True
             self._mirror = Receiver(update)
             self._due += self._mirror.grant() > 0
-        elif self._mirror is not None and update != self._mirror.window:
-            self._mirror = None
         self._credit += update
+        self._debt -= update
         self._due -= 1
+        if self._mirror is not None and (update != self._mirror.window or self._due < 0):
+            self._mirror = None
 
     @property
     def starved(self) -> bool:
@@ -155,12 +173,21 @@ class Sender:
 
     @property
     def answerable(self) -> int:
-        """The least size of one more message that the receiver answers; 0: it keeps no rule.
+        """The least size of one more message that the receiver answers; 0: it keeps no rule, or a window above MAX_PROOF.
 
         A receiver that hands on through a pipe, as ctr does, has handed on when the pipe's other end has *read*; whether that
         has also written is known when it has come back for more, which is one message later.
         """
-        return 0 if self._mirror is None else max(1, self._mirror.credit - self._mirror.window + 1)
+        if self._mirror is None or self._mirror.window > MAX_PROOF:
+            return 0
+        return max(1, self._mirror.credit - self._mirror.window + 1)
+
+    @property
+    def _size(self) -> int:
+        """Of the next message, at most."""
+        if self.overdraft and self._debt < MAX_DEBT:
+            return self.chunk
+        return min(self.chunk, self._credit or (self._mirror.window if self._mirror is not None else 0))
 
     @property
     def _may_send(self) -> bool:
