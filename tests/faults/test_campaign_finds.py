@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,7 +12,6 @@ import pytest
 from support.raw_tar import END, header, member, padded, pax, record
 from tranship.errors import DataLoss, InvalidArgument
 from tranship.formats.tar import read_index
-from tranship.http.payload import FilePiece
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,31 +26,6 @@ def with_device(data: bytes, major: bytes) -> bytes:
     changed[148:156] = b" " * 8
     changed[148:156] = b"%06o\0 " % sum(changed[:512])
     return bytes(changed)
-
-
-def test_a_connection_that_breaks_before_a_file_goes_out_is_a_broken_connection(tmp_path: Path) -> None:
-    """socket.sendfile answers any error of its first call by reading the file itself; found by cutting pushes."""
-    path = tmp_path / "blob"
-    path.write_bytes(b"x" * 100_000)
-    ours, theirs = socket.socketpair()
-    with ours, path.open("rb") as file:
-        theirs.close()
-        with pytest.raises(ConnectionError):
-            ours.sendfile(FilePiece(file.fileno(), 10, 50_000), 10, 50_000)  # type: ignore[arg-type]  # all it needs
-
-
-def test_a_file_goes_out_where_the_kernel_cannot_send_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sendfile(*_: object) -> int:
-        raise OSError(errno.EINVAL, "not this file system")
-
-    monkeypatch.setattr(os, "sendfile", sendfile)
-    path = tmp_path / "blob"
-    path.write_bytes(bytes(range(256)) * 100)
-    ours, theirs = socket.socketpair()
-    with ours, theirs, path.open("rb") as file:
-        assert ours.sendfile(FilePiece(file.fileno(), 256, 9000), 256, 9000) == 9000  # type: ignore[arg-type]  # all it needs
-        assert theirs.recv(20_000) == path.read_bytes()[256:9256]
-        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 0
 
 
 @pytest.mark.parametrize("kind", [b"L", b"K"])

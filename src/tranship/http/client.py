@@ -26,7 +26,6 @@ from tranship.http.access import Access
 from tranship.http.answer import Answer
 from tranship.http.failures import Broken, as_broken
 from tranship.http.limits import Clock, Slots, Throttle, Timeouts
-from tranship.http.payload import cut
 from tranship.http.proxies import Proxies
 from tranship.http.retry import Pace, Retry
 from tranship.http.tls import Tls
@@ -285,14 +284,14 @@ class Client:
         kept = {name: value for name, value in headers.items() if name.lower() not in configured}
         return _Hop(request, url, kept, host.headers, payload=payload)
 
-    def _framed(self, hop: _Hop) -> tuple[Any, bytes | Generator[Any] | None]:
+    def _framed(self, hop: _Hop) -> tuple[Any, bytes | Generator[memoryview] | None]:
         """Headers as urllib3 takes them, with the length of the body; and the body."""
         from urllib3 import HTTPHeaderDict
 
         headers = HTTPHeaderDict(hop.headers)
         for name, value in hop.extra:
             headers.add(name, value)
-        body: bytes | Generator[Any] | None = hop.request.body
+        body: bytes | Generator[memoryview] | None = hop.request.body
         if hop.request.span is not None and hop.payload is not None:
             offset, count = hop.request.span
             headers["Content-Length"] = str(count)
@@ -301,10 +300,12 @@ class Client:
             headers["Content-Length"] = str(len(hop.request.body))
         return headers, body
 
-    def _throttled(self, payload: Payload, offset: int, count: int) -> Generator[Any]:
+    def _throttled(self, payload: Payload, offset: int, count: int) -> Generator[memoryview]:
         with contextlib.closing(payload.pieces(offset, count)) as pieces:
             for whole in pieces:
-                for piece in cut(whole, self._throttle.share(len(whole))):
+                share = self._throttle.share(len(whole))
+                for start in range(0, len(whole), share):
+                    piece = whole[start : start + share]
                     self._throttle.take(len(piece))
                     yield piece
 

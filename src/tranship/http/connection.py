@@ -6,8 +6,7 @@ connection is made. What it adds:
 - the head of a response has one deadline and one cap, however slowly it drips (and however many "100 Continue" come before it);
 - bytes must keep moving in both directions (`limits.Progress`);
 - `readinto` gives what has arrived after a moment, instead of waiting until the whole buffer is full;
-- bytes that follow a response without having been asked for close the connection, so that they are never taken for an answer;
-- a file's stretch goes out by sendfile(2) where there is no TLS.
+- bytes that follow a response without having been asked for close the connection, so that they are never taken for an answer.
 """
 
 from __future__ import annotations
@@ -26,9 +25,7 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from tranship.errors import Truncated
 from tranship.http.limits import Progress, Timeouts
-from tranship.http.payload import BodyFailed, FilePiece, read_piece
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]  # 3.12; only for the checker
@@ -192,26 +189,14 @@ class _Bounded(HTTPConnection):
         self._unanswered = False
         super().close()
 
-    def send(self, data: Any) -> None:
-        """Send all of `data` (bytes, or a piece of a file), as long as it keeps moving."""
+    def send(self, data: Any) -> None:  # bytes or a view of them
+        """Send all of `data`, as long as it keeps moving."""
         if self.sock is None:
             self.connect()
         sock = self.sock
         if sock.gettimeout() != self.timeouts.stall:
             sock.settimeout(self.timeouts.stall)
-        self._send_all(sock, data)
-
-    def _send_all(self, sock: Any, data: Any) -> None:
-        if not isinstance(data, FilePiece):
-            self._send_view(sock, memoryview(data))
-        elif isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket):
-            if sock.sendfile(data, data.offset, data.count) < data.count:
-                raise BodyFailed(Truncated("the file has been cut while it was sent"))
-        else:
-            for view in read_piece(data):
-                self._send_view(sock, view)
-
-    def _send_view(self, sock: Any, view: memoryview) -> None:
+        view = memoryview(data)
         progress = Progress(self.timeouts)
         while view:
             before = time.monotonic()

@@ -1,4 +1,4 @@
-"""Bodies of uploads: stretches of a blob, from a reader that can be opened again or straight from a file."""
+"""Bodies of uploads: stretches of a blob, from a reader that can be opened again or from a file."""
 
 from __future__ import annotations
 
@@ -9,48 +9,18 @@ from tranship.errors import TranshipError, Truncated
 from tranship.pump import CHUNK, Reader, nothing, read_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
-PIECE = 1 << 20  # bytes handed to the kernel at once; between two pieces progress is told and cancelling is heard
-
-
-class FilePiece:
-    """A stretch of an open regular file, to be sent by the kernel where the connection allows it.
-
-    `seek` and `read` are there for `socket.sendfile`, which tries them after any error of the first call of the kernel's: then
-    the file system cannot, or the connection is broken, and sending says so.
-    """
-
-    __slots__ = ("_at", "count", "fd", "offset")
-
-    def __init__(self, fd: int, offset: int, count: int) -> None:
-        self.fd = fd
-        self.offset = self._at = offset
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def fileno(self) -> int:
-        """The file's descriptor, as `socket.sendfile` asks for it."""
-        return self.fd
-
-    def seek(self, offset: int) -> None:
-        """Go to a byte of the file; the descriptor's own position stays, since others use it."""
-        self._at = offset
-
-    def read(self, count: int) -> bytes:
-        """The next bytes."""
-        data = os.pread(self.fd, count, self._at)
-        self._at += len(data)
-        return data
+# Bytes of a file that go out at once. Small pieces are still in the cache when a registry on the same machine takes them: 1 GB in
+# 1.09 s by 64 KiB, in 1.14 by 256, and in 1.21 by sendfile(2), whose pages come from the memory.
+PIECE = 64 * 1024
 
 
 class Payload(Protocol):
     """The content of a blob, as an upload needs it: from anywhere, as often as necessary."""
 
-    def pieces(self, offset: int, count: int) -> Generator[memoryview | FilePiece]:
+    def pieces(self, offset: int, count: int) -> Generator[memoryview]:
         """Give `count` bytes from `offset` on; each piece is valid until the next is asked for. Close it in the end.
 
         What goes wrong on this side is raised as BodyFailed, so that nobody takes it for the connection's fault.
@@ -105,35 +75,19 @@ class FilePayload:
         self._base = base
         self._advance = advance
 
-    def pieces(self, offset: int, count: int) -> Generator[FilePiece]:
+    def pieces(self, offset: int, count: int) -> Generator[memoryview]:
         """See Payload."""
+        view, end = memoryview(bytearray(min(PIECE, count))), offset + count
         try:
             there = os.fstat(self._fd).st_size - self._base - offset
             if there < count:
                 raise Truncated(f"the file ends {count - there} bytes too early")
-            for start in range(0, count, PIECE):
-                piece = FilePiece(self._fd, self._base + offset + start, min(PIECE, count - start))
-                yield piece
-                self._advance(piece.count)
+            while offset < end:
+                got = read_at(self._fd, view[: end - offset], self._base + offset)
+                if not got:
+                    raise Truncated("the file has been cut while it was sent")
+                offset += got
+                yield view[:got]
+                self._advance(got)
         except (TranshipError, OSError) as error:
             raise BodyFailed(_of_source(error)) from error
-
-
-def cut(piece: memoryview | FilePiece, most: int) -> Iterator[memoryview | FilePiece]:
-    """The same piece in pieces of at most `most` bytes."""
-    for start in range(0, len(piece), most):
-        if isinstance(piece, FilePiece):
-            yield FilePiece(piece.fd, piece.offset + start, min(most, piece.count - start))
-        else:
-            yield piece[start : start + most]
-
-
-def read_piece(piece: FilePiece) -> Iterator[memoryview]:
-    """A file's piece as memory, for a connection that the kernel cannot fill (TLS)."""
-    view, done = memoryview(bytearray(min(CHUNK, piece.count))), 0
-    while done < piece.count:
-        got = read_at(piece.fd, view[: min(len(view), piece.count - done)], piece.offset + done)
-        if not got:
-            raise BodyFailed(Truncated("the file has been cut while it was sent"))
-        yield view[:got]
-        done += got

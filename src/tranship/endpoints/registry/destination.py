@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tranship.engine.run import Meter, Run
     from tranship.formats.distribution import Repository
     from tranship.formats.hosts import Host
-    from tranship.http.payload import FilePiece
     from tranship.model.descriptor import Descriptor
     from tranship.model.reference import Reference
 
@@ -245,7 +244,7 @@ class _Metered(FilePayload):
         super().__init__(span.fd, span.offset, meter.advance)
         self._meter = meter
 
-    def pieces(self, offset: int, count: int) -> Generator[FilePiece]:
+    def pieces(self, offset: int, count: int) -> Generator[memoryview]:
         """See Payload."""
         self._meter.done = offset
         return super().pieces(offset, count)
