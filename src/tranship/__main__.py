@@ -1,8 +1,6 @@
 """`python -m tranship`."""
 
-import sys
-
-from tranship.cli import main
+from tranship.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

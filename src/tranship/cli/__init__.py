@@ -16,11 +16,30 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
+
+
+def program() -> NoReturn:
+    """The program `tranship`: `main`, and then the end of the process at once.
+
+    Python's own way out frees each module and object first: 12 of a push's 120 ms. A command has closed what it opened when it
+    returns; and a thread that hangs in a read cannot hold up the end.
+    """
+    gc.set_threshold(10_000)  # most of what a start makes is for good: looked at less often, another 7 ms
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # full, or closed: the command has answered for what it printed
+            code = code or 1
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
