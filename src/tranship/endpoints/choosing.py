@@ -120,8 +120,7 @@ def _one(roots: Sequence[Root], name: str, where: str) -> Root:
 
 def check_pinned(name: str, descriptor: Descriptor, where: str) -> None:
     """Refuse an image that was asked for by a name with another digest in it: those bytes were meant, and no others."""
-    pinned = name.rpartition("@")[2]
-    if pinned != name and pinned.startswith(("sha256:", "sha512:")) and pinned != descriptor.digest:
+    if (naming.pinned(name) or descriptor.digest) != descriptor.digest:
         raise DigestMismatch(
             f"{printable(name)} in {where} is {descriptor.digest}, not what its name says",
             descriptor=descriptor,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tranship.engine.fate import Fates
 from tranship.engine.graph import Graph
 from tranship.engine.plan import Node, Plan
 from tranship.engine.settling import Settler
@@ -48,8 +49,9 @@ def make_plan(
         referrers = graph.read_referrers(roots) if selection.referrers is not None else []
         for root in (*roots, *referrers):
             settler.settle(root)
-    fates = [settler.fate(root, needs_closure=needs_closure) for root in (*roots, *referrers)]
-    settled = [root for root, _ in fates]
+    fates = Fates(graph.documents, settler.nodes, source, run)
+    decided = [fates.of(root, selection.index, needs_closure=needs_closure) for root in (*roots, *referrers)]
+    settled = [root for root, _ in decided]
     nodes, waves, blobs, parents = _collect(settled, settler.nodes)
     return Plan(
         roots=tuple(settled),
@@ -57,7 +59,7 @@ def make_plan(
         waves=waves,
         blobs=blobs,
         parents=parents,
-        partial=tuple(part for _, part in fates if part is not None),
+        partial=tuple(part for _, part in decided if part is not None),
         complete=tuple(complete),
     )
 

@@ -1,21 +1,19 @@
-"""From what was read to what takes part: edges are settled from the leaves up, and then the fate of each root.
+"""From what was read to what takes part: edges are settled from the leaves up.
 
-What a selection demands and the source lacks is an error here, before anything moves. What becomes of an index of which some
-children do not take part is decided here too, never by what a destination answers.
+What a selection demands and the source lacks is an error here, before anything moves.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tranship.engine.graph import called, read_all
-from tranship.engine.plan import Node, Partial
+from tranship.engine.plan import Node
 from tranship.engine.verify import check_digest
-from tranship.errors import InvalidArgument, NotFound, PolicyRefused, printable
+from tranship.errors import NotFound, printable
 from tranship.model import mediatypes, strict_json
 from tranship.model.digest import Digest
-from tranship.model.manifest import Document, Index, Manifest, parse
+from tranship.model.manifest import Document, Index, Manifest
 from tranship.model.platform import Platform
 
 if TYPE_CHECKING:
@@ -147,63 +145,3 @@ class Settler:
 
     def _wish(self) -> str:
         return ", ".join(map(str, self._selection.platforms)) or str(self._selection.matcher)
-
-    # ------------------------------------------------------------------------------------------------------------- fate
-
-    def fate(self, root: Root, *, needs_closure: bool) -> tuple[Root, Partial | None]:
-        """What becomes of a root of which not every child takes part (the table is in docs/platforms.md)."""
-        node = self.nodes[root.descriptor.digest]
-        document = self._graph.documents[root.descriptor.digest]
-        if node is None or not isinstance(document, Index):
-            return root, None
-        wish = self._selection.index
-        count = len(node.selected)
-        if wish == "single" or (wish is None and needs_closure and count < node.children and count == 1):
-            if count != 1:
-                raise InvalidArgument(
-                    f"the index of {called(root)} cannot become a single manifest: {count} of them take part",
-                    hint="select one with --platform",
-                )
-            platform = printable(str(node.selected[0].platform))
-            self._run.notice(f"{called(root)}: the manifest of {platform} takes the index's place")
-            return self._single(root, node.selected[0]), None
-        if node.whole:
-            return root, None
-        chosen, all_there_are = _platforms(node.selected), _platforms(document.manifests)
-        if wish == "rewrite":
-            rewritten = self._rewritten(root, node, document)
-            self._run.notice(
-                f"{called(root)}: a new index of {chosen} of {all_there_are} platforms has digest {rewritten.descriptor.digest}"
-            )
-            return rewritten, None
-        if needs_closure and wish != "keep":
-            raise PolicyRefused(
-                f"{chosen} of {all_there_are} platforms of {called(root)} take part, and a registry refuses an index with "
-                f"absent children",
-                hint="--index rewrite makes an index of those, --index single takes one, --all-platforms demands all",
-                side="destination",
-            )
-        return root, Partial(root, chosen, all_there_are) if chosen < all_there_are else None
-
-    def _single(self, root: Root, manifest: Descriptor) -> Root:
-        kept = {**root.descriptor.annotations, **manifest.annotations}
-        return replace(root, descriptor=replace(manifest, annotations=kept))
-
-    def _rewritten(self, root: Root, node: Node, index: Index) -> Root:
-        raw = node.raw
-        if raw is None:
-            raw = read_all(self._source, index.descriptor)
-            parse(raw, index.descriptor)  # once more: a source may have changed since
-        value = strict_json.loads(raw, str(index.descriptor))
-        value["manifests"] = [d.to_json() for d in node.selected]
-        fresh = strict_json.dumps(value)
-        descriptor = replace(root.descriptor, digest=Digest.of(fresh), size=len(fresh))
-        self.nodes[descriptor.digest] = Node(
-            replace(index, descriptor=descriptor, manifests=node.selected), node.selected, fresh
-        )
-        return replace(root, descriptor=descriptor)
-
-
-def _platforms(manifests: Sequence[Descriptor]) -> int:
-    """How many of them a user would count: build attestations stand beside the images as platform unknown/unknown."""
-    return sum(str(d.platform) != "unknown/unknown" for d in manifests)

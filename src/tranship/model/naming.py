@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tranship.model.descriptor import Descriptor, Root
+    from tranship.model.digest import Digest
 
 IMAGE_NAME = "io.containerd.image.name"  # annotation: the full name
 REF_NAME = (
@@ -249,7 +250,8 @@ def from_repo_tag(text: str) -> str:
 def rename(roots: Sequence[Root], names: Sequence[str]) -> list[Root]:
     """Call what comes as the destination asks: by no `names` as it is called, or one image by each of them.
 
-    Referrers (roots with a subject) come along as they are. Raises InvalidArgument when several images meet names.
+    Referrers (roots with a subject) come along as they are. Raises InvalidArgument when several images meet names, and for a
+    name that pins another digest than the image has.
     """
     if not names:
         return list(roots)
@@ -261,8 +263,24 @@ def rename(roots: Sequence[Root], names: Sequence[str]) -> list[Root]:
             f"{'s' * (len(names) != 1)}: {', '.join(map(printable, names[:5]))}",
             hint="select one image at the source, or give the destination without a name to keep the source's names",
         )
+    for name in names:
+        if (pinned(name) or images[0].descriptor.digest) != images[0].descriptor.digest:
+            raise InvalidArgument(
+                f"{printable(name)} names another digest than the image has, {images[0].descriptor.digest}"
+            )
     named = [replace(images[0], name=name) for name in dict.fromkeys(names)]
     return [*named, *(root for root in roots if root.subject is not None)]
+
+
+def pinned(name: str) -> str | None:
+    """The digest in a name, as in `app:1@sha256:…`; None without one."""
+    _, at, digest = name.rpartition("@")
+    return digest if at and digest.startswith(("sha256:", "sha512:")) else None
+
+
+def repinned(name: str, before: Digest, after: Digest) -> str:
+    """The name with the new digest where it pins the one before."""
+    return name.removesuffix(before) + after if pinned(name) == before else name
 
 
 class Chosen(NamedTuple):

@@ -29,6 +29,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Tag."""
+    from tranship.model import naming
+    from tranship.model.descriptor import Root
     from tranship.store import Image
 
     found = names.taken(args, [args.name], args.root, options.namespace_of(args))
@@ -38,6 +40,7 @@ def run(args: Namespace) -> None:
     with options.store_of(args) as store:
         images = store.namespace(options.namespace_of(args)).images
         image = images.get(found[0])
+        naming.rename([Root(image.target)], new)  # refuses a name with another digest in it
         if args.no_clobber:
             present = {one.name: one.target.digest for one in images.list()}
             taken = [name for name in new if present.get(name, image.target.digest) != image.target.digest]
