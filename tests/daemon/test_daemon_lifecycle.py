@@ -11,12 +11,15 @@ import threading
 
 import pytest
 
+from support.waiting import eventually
 from tranship._api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from tranship._api.services.events.v1.events_pb2 import SubscribeRequest
 from tranship._api.services.introspection.v1 import introspection_pb2 as ipb
 from tranship._api.services.namespaces.v1 import namespace_pb2 as n
 from tranship._api.wellknown import Empty
 from tranship.containerd.channel import Channel
-from tranship.containerd.methods import Health, Images, Introspection, Namespaces, ServerStream, Unary, Version
+from tranship.containerd.methods import Events, Health, Images, Introspection, Namespaces, ServerStream, Unary, Version
+from tranship.daemon import server
 from tranship.daemon.address import Address
 from tranship.daemon.server import Daemon
 from tranship.errors import (
@@ -28,6 +31,7 @@ from tranship.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    RateLimited,
     Unavailable,
     Unsupported,
 )
@@ -281,3 +285,74 @@ def test_random_bytes_to_every_method_never_end_the_daemon(daemon, channel, seed
                 if call is not None:
                     call.cancel()
     assert channel.unary(Version.VERSION, Empty()).version
+
+
+# ------------------------------------------------------------------------------------------------- what is more than enough
+
+
+def test_folders_above_are_their_owners_alone_whatever_the_umask(store, home):
+    before = os.umask(0)
+    try:
+        with Daemon(store, home.path / "a/b/c/t.sock"):
+            assert [mode(home.path / folder) for folder in ("a", "a/b", "a/b/c")] == [0o700] * 3
+    finally:
+        os.umask(before)
+
+
+def test_folder_below_one_that_everybody_can_write_into_is_refused(home):
+    (home.path / "open/mine").mkdir(parents=True, mode=0o700)
+    (home.path / "open").chmod(0o777)
+    with pytest.raises(PermissionDenied, match="could replace the socket's folder"):
+        Address(home.path / "open/mine/t.sock")
+    (home.path / "open").chmod(0o1777)  # as /tmp is
+    Address(home.path / "open/mine/t.sock").release()
+
+
+def test_symbolic_link_in_place_of_the_socket_is_left_alone(home):
+    (home.path / "precious").write_text("x")
+    (home.path / "run/t.sock").symlink_to(home.path / "precious")
+    with pytest.raises(FailedPrecondition, match="not a socket"):
+        Address(home.path / "run/t.sock")
+    assert (home.path / "precious").read_text() == "x"
+    (home.path / "link").symlink_to(home.path / "run")
+    (home.path / "run/t.sock").unlink()
+    with Address(home.path / "link/t.sock").binding() as path, socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path)
+    assert mode(home.path / "run/t.sock") == 0o600
+
+
+def test_subscribers_that_stay_leave_room_for_whoever_asks(store, home, monkeypatch):
+    monkeypatch.setattr(server, "MAX_LASTING", 20)
+    with (
+        Daemon(store, home.path / "run/t.sock") as daemon,
+        Channel(daemon.address) as channel,
+        contextlib.ExitStack() as stack,
+    ):
+        for _ in range(20):
+            watch = stack.enter_context(channel.server_stream(Health.WATCH, HealthCheckRequest()))
+            assert next(watch).status == HealthCheckResponse.SERVING
+        with pytest.raises(RateLimited, match="too many streams"):
+            next(channel.server_stream(Events.SUBSCRIBE, SubscribeRequest()))
+        assert channel.unary(Version.VERSION, Empty()).version
+        stack.close()
+
+        def is_free():
+            with contextlib.suppress(RateLimited), channel.server_stream(Health.WATCH, HealthCheckRequest()) as watch:
+                return next(watch).status == HealthCheckResponse.SERVING
+
+        eventually(is_free)
+
+
+def test_connections_that_say_nothing_or_nonsense_are_no_trouble(daemon):
+    with contextlib.ExitStack() as stack:
+        for said in [b""] * 200 + [
+            os.urandom(300),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
+            b"GET / HTTP/1.1\r\n\r\n",
+        ] * 20:
+            wire = stack.enter_context(socket.socket(socket.AF_UNIX))
+            wire.connect(daemon.address)
+            with contextlib.suppress(OSError):
+                wire.sendall(said)
+        assert answers(daemon.address).version
+    assert answers(daemon.address).version

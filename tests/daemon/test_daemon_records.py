@@ -1,5 +1,6 @@
 """Namespaces, leases, images and events through the daemon: containerd's codes, texts and effects."""
 
+import contextlib
 import threading
 from datetime import UTC, datetime
 
@@ -12,12 +13,14 @@ from tranship._api.services.leases.v1 import leases_pb2 as le
 from tranship._api.services.namespaces.v1 import namespace_pb2 as n
 from tranship._api.services.snapshots.v1 import snapshots_pb2 as s
 from tranship._api.types import descriptor_pb2
-from tranship._api.wellknown import Empty, FieldMask, Timestamp
+from tranship._api.types.event_pb2 import Envelope
+from tranship._api.wellknown import Any, Empty, FieldMask, Timestamp
 from tranship.containerd import records
 from tranship.containerd.channel import Channel
 from tranship.containerd.codec import pack
 from tranship.containerd.methods import Content, Events, Images, Leases, Namespaces, Snapshots
-from tranship.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unsupported
+from tranship.daemon.events import BACKLOG, BACKLOG_BYTES
+from tranship.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unsupported
 from tranship.model.digest import Digest
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -324,3 +327,59 @@ def test_there_are_no_snapshots_and_none_can_be_made(channel):
         channel.unary(Snapshots.UPDATE, s.UpdateSnapshotRequest(info={"name": "k"}))
     with pytest.raises(Unsupported):
         channel.unary(Snapshots.PREPARE, s.PrepareSnapshotRequest(key="k"))
+
+
+# ------------------------------------------------------------------------------------------------- what is more than enough
+
+
+def test_subscriber_that_does_not_listen_is_let_go_of(daemon, channel):
+    """By the number of events, and by their bytes: a hundred large ones are as good as ten thousand."""
+    for size, count in ((10, BACKLOG), (1 << 20, BACKLOG_BYTES >> 20)):
+        with daemon.events.subscribe([]) as idle:
+            for _ in range(count + 1):
+                daemon.events.forward(Envelope(topic="/a/b", event=Any(type_url="x", value=bytes(size))))
+            assert sum(envelope.ByteSize() for envelope in idle._waiting) <= BACKLOG_BYTES + size + 100
+            with pytest.raises(Aborted, match="too many events behind"):
+                list(idle)
+
+
+MANY = {f"k{number}": "v" for number in range(1100)}
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        (Images.CREATE, i.CreateImageRequest(image=image(labels=MANY))),
+        (Images.CREATE, i.CreateImageRequest(image=image("x" * 5000))),
+        (Images.UPDATE, i.UpdateImageRequest(image=image(labels=MANY))),
+        (Images.UPDATE, i.UpdateImageRequest(image=image(), update_mask={"paths": ["target"] * 1100})),
+        (Leases.CREATE, le.CreateRequest(labels=MANY)),
+        (Leases.CREATE, le.CreateRequest(id="x" * 5000)),
+        (Namespaces.CREATE, n.CreateNamespaceRequest(namespace={"name": "a", "labels": MANY})),
+        (Namespaces.UPDATE, n.UpdateNamespaceRequest(namespace={"name": "a", "labels": MANY})),
+        (Content.UPDATE, c.UpdateRequest(info={"digest": DIGEST, "labels": MANY})),
+    ],
+    ids=lambda value: getattr(value, "path", ""),
+)
+def test_names_and_labels_without_end_are_refused(channel, method, request_):
+    with pytest.raises(InvalidArgument, match=r"at most (4096|1024) are read"):
+        channel.unary(method, request_)
+    assert channel.unary(Images.LIST, i.ListImagesRequest()).images == []
+
+
+def test_ingest_with_a_name_without_end_is_refused(channel):
+    with channel.stream(Content.WRITE) as call, pytest.raises(InvalidArgument, match="ref has 5000 characters"):
+        call.send(c.WriteContentRequest(ref="r" * 5000))
+        next(call)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [["name==a"] * 20_000, ["name==" + "a" * 100_000], [",".join(["name==a"] * 5000)], ["name~=|" + "(a+)+" * 500 + "$|"],
+     ["name~=|" + "(" * 3000 + "a" + ")" * 3000 + "|"], ["name~=|(((a{1000}){1000}){1000})|"]],
+    ids=["many", "long", "conditions", "backtracking", "nested", "repeated"],
+)  # fmt: skip
+def test_filters_without_end_are_answered(channel, filters):
+    create(channel, "a" * 4000 + "!")
+    with contextlib.suppress(InvalidArgument):
+        assert names(channel, *filters) == []

@@ -16,8 +16,9 @@ from tranship.containerd.codec import pack, pack_data, pack_window, unpack, unpa
 from tranship.containerd.methods import Leases, Streaming
 from tranship.containerd.outbox import ROOM, Outbox
 from tranship.containerd.streams import ByteReader, ByteWriter, ClientStream
+from tranship.daemon import streams
 from tranship.daemon.services.streaming import StreamingService
-from tranship.daemon.streams import GRANTED, LARGE_WINDOW, MAX_STREAMS, WindowBudget
+from tranship.daemon.streams import GRANTED, LARGE_WINDOW, MAX_STREAMS, OpenStream, WindowBudget
 from tranship.errors import (
     AlreadyExists,
     Cancelled,
@@ -90,13 +91,8 @@ def test_id_that_is_taken_already_exists_in_its_namespace_alone(daemon, opened, 
 
 
 def test_too_many_streams_are_refused(daemon, channel):
-    class Nobody:
-        namespace, lease = "lab", None
-
     for number in range(MAX_STREAMS):
-        nobody = Nobody()
-        nobody.id = f"n{number}"
-        daemon.streams.register(nobody)
+        daemon.streams.register(OpenStream("lab", f"n{number}", None, iter(())))
     with pytest.raises(RateLimited, match="256 open streams"):
         ClientStream(channel, "one more")
     daemon.streams._streams.clear()
@@ -175,6 +171,17 @@ def test_stream_lives_as_long_as_its_lease(daemon, channel):
         channel.unary(Leases.DELETE, le.DeleteRequest(id="l"))  # without sync: soon
         assert client.receive() is None
         assert daemon.streams.get("lab", "unleased")
+
+
+def test_stream_that_no_transfer_asks_for_makes_room_in_the_end(daemon, channel, monkeypatch):
+    with ClientStream(channel, "used") as used, ClientStream(channel, "orphan") as orphan:
+        daemon.streams.get("lab", "used")
+        monkeypatch.setattr(streams, "UNUSED", 0.0)
+        with ClientStream(channel, "next"):
+            with pytest.raises(DeadlineExceeded, match="no transfer has named this stream"):
+                orphan.receive()
+            daemon.streams.get("lab", "used").send(pack(Empty()))
+            assert used.receive() == pack(Empty())
 
 
 # --------------------------------------------------------------------------------------------------------- byte streams

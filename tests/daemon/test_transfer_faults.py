@@ -29,6 +29,7 @@ from tranship.engine.transfer import transfer
 from tranship.errors import (
     Cancelled,
     DeadlineExceeded,
+    FailedPrecondition,
     Internal,
     InvalidArgument,
     NotFound,
@@ -185,6 +186,18 @@ def test_an_export_that_the_system_fails_does_not_look_like_one_that_ended(lab, 
             pump(ByteReader(stream), lambda _chunk: None)
         with pytest.raises(Internal, match="Input/output error"):
             done.result(30)
+
+
+def test_stream_that_another_transfer_reads_is_refused(lab):
+    with lab.client.stream() as stream:
+        first = lab.client.start(WireImportStream(stream=stream.id), WireImageStore(extra_references=NAMED))
+        stream.receive()  # the first window: the daemon is reading
+        eventually(lab.daemon.streams.get("lab", stream.id)._reading.locked)
+        with pytest.raises(FailedPrecondition, match="read by another transfer"):
+            lab.client.transfer(WireImportStream(stream=stream.id), WireImageStore(name="x"))
+        with pytest.raises(TranshipError):  # it was closed, as the streams of every transfer are
+            first.result(30)
+    nothing_is_left(lab)
 
 
 def test_one_stream_for_everything_is_no_trap(lab):

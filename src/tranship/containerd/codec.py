@@ -134,6 +134,12 @@ def few(items: Iterable[T], field: str) -> list[T]:
     return found
 
 
+def labels(items: Mapping[str, str]) -> dict[str, str]:
+    """The labels, when they are not too many. How long one may be is the store's to say, in containerd's words."""
+    few(items, "labels")
+    return dict(items)
+
+
 def string_map(items: Mapping[str, str], field: str) -> dict[str, str]:
     """The labels or headers, when they are neither."""
     few(items, field)

@@ -39,6 +39,8 @@ class Duplex(Protocol):
 class ByteReader:
     """The bytes that the peer sends, as a Reader. The peer may be one window ahead of what was read, at most two."""
 
+    name = "stream"  # in messages about it
+
     def __init__(self, stream: Duplex, window: int = WINDOW) -> None:
         self._stream = stream
         self._receiver = Receiver(window)
@@ -72,6 +74,8 @@ class ByteReader:
 
 class ByteWriter:
     """Bytes for the peer. `write` returns when they are on their way, which may take until the peer has read earlier ones."""
+
+    name = "stream"
 
     def __init__(self, stream: Duplex, sender: Sender | None = None) -> None:
         self._stream = stream

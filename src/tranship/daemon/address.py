@@ -81,8 +81,11 @@ def _checked(path: str) -> str:
 
 
 def _make_folder(folder: str) -> None:
+    if not os.path.isdir(parent := os.path.dirname(folder)):
+        _make_folder(parent)  # os.makedirs would leave those to the umask
     with contextlib.suppress(FileExistsError):
-        os.makedirs(folder, mode=0o700)
+        os.mkdir(folder, mode=0o700)
+    folder = os.path.realpath(folder)
     found = os.stat(folder)
     if not stat.S_ISDIR(found.st_mode):
         raise InvalidArgument(f"{printable(folder)} is not a folder")
@@ -92,6 +95,14 @@ def _make_folder(folder: str) -> None:
             f" {stat.S_IMODE(found.st_mode):04o}: others could replace the socket in it",
             hint="choose a folder that belongs to you and that only you can write into",
         )
+    while (above := os.path.dirname(folder)) != folder:
+        folder = above
+        found = os.stat(folder)
+        if found.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise PermissionDenied(
+                f"everybody may write into {printable(folder)}, and could replace the socket's folder",
+                hint="choose a folder below one that only its owner can write into, or that is sticky, as /tmp is",
+            )
 
 
 def _lock(path: str) -> int:

@@ -17,7 +17,8 @@ from google.protobuf.message import DecodeError, Message
 from tranship.containerd.channel import LEASE, NAMESPACE
 from tranship.containerd.status import to_status
 from tranship.engine.run import CancelToken
-from tranship.errors import Cancelled, FailedPrecondition, Internal, InvalidArgument, TranshipError
+from tranship.errors import Cancelled, FailedPrecondition, Internal, InvalidArgument, RateLimited, TranshipError
+from tranship.pump import release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -89,6 +90,8 @@ def unary(method: Unary[Q, R], function: Callable[[Q, Call], R]) -> Route:
             return function(_decoded(request, method), Call(context))
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told, and the daemon lives on
             _abort(context, error, method)
+        finally:
+            release()  # this thread goes back to a pool
 
     return Route(
         method, grpc.unary_unary_rpc_method_handler(handle, _decoder(method), method.response.SerializeToString)
@@ -103,6 +106,8 @@ def server_stream(method: ServerStream[Q, R], function: Callable[[Q, Call], Iter
             yield from function(_decoded(request, method), Call(context))
         except Exception as error:  # noqa: BLE001  # as above
             _abort(context, error, method)
+        finally:
+            release()
 
     return Route(
         method, grpc.unary_stream_rpc_method_handler(handle, _decoder(method), method.response.SerializeToString)
@@ -121,8 +126,32 @@ def stream(method: Stream[Q, R], function: Callable[[Iterator[Q], Call], Iterabl
             yield from function(_requests(requests, method, call), call)
         except Exception as error:  # noqa: BLE001  # as above
             _abort(context, error, method)
+        finally:
+            release()
 
     return Route(method, grpc.stream_stream_rpc_method_handler(handle, _decoder(method), _encode))
+
+
+def limited(route: Route, slots: threading.Semaphore) -> grpc.RpcMethodHandler[Any, Any]:
+    """What serves the route. A call that is a stream takes a slot for as long as it lasts, or is refused."""
+    handler = route.handler
+    serve: Any = handler.stream_stream or handler.unary_stream
+    if serve is None:
+        return handler
+
+    def handle(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        if not slots.acquire(blocking=False):
+            _abort(context, RateLimited("too many streams are open, of all clients together"), route.method)
+        try:
+            yield from serve(request, context)
+        finally:
+            slots.release()
+
+    make: Any = (
+        grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+    )
+    served: grpc.RpcMethodHandler[Any, Any] = make(handle, handler.request_deserializer, handler.response_serializer)
+    return served
 
 
 class Undecodable:

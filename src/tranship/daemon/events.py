@@ -7,9 +7,9 @@ listen is let go of instead of being remembered without end.
 from __future__ import annotations
 
 import contextlib
-import queue
 import re
 import threading
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tranship._api.wellknown import Any
 
 BACKLOG = 10_000  # events that may wait for one subscriber
+BACKLOG_BYTES = 8 << 20  # of them, with their messages; anybody may publish large ones
 _TOPIC = re.compile(r"(?:/[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*)+")
 
 # The messages whose fields a filter may ask for as `event.FIELD`.
@@ -51,27 +52,40 @@ class Subscription:
 
     def __init__(self, wanted: grammar.Filter) -> None:
         self._wanted = wanted
-        self._waiting: queue.SimpleQueue[Envelope | None] = queue.SimpleQueue()
-        self._lost = False
+        self._waiting: deque[Envelope] = deque()
+        self._bytes = 0  # of those
+        self._ended = self._lost = False
+        self._changed = threading.Condition()
 
     def offer(self, envelope: Envelope) -> None:
         """Take an event in, if it is wanted."""
-        if self._wanted.matches(_adaptor(envelope)):
-            if self._waiting.qsize() >= BACKLOG:
-                self._lost = True
-                self.end()
+        if self._ended or not self._wanted.matches(_adaptor(envelope)):
+            return
+        with self._changed:
+            if len(self._waiting) >= BACKLOG or self._bytes >= BACKLOG_BYTES:
+                self._lost = self._ended = True
             else:
-                self._waiting.put(envelope)
+                self._waiting.append(envelope)
+                self._bytes += envelope.ByteSize()
+            self._changed.notify()
 
     def end(self) -> None:
         """There will be no more."""
-        self._waiting.put(None)
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
 
     def __iter__(self) -> Iterator[Envelope]:
-        while (envelope := self._waiting.get()) is not None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._ended)
+                if not self._waiting:
+                    break
+                envelope = self._waiting.popleft()
+                self._bytes -= envelope.ByteSize()
             yield envelope
         if self._lost:
-            raise Aborted(f"the subscriber fell {BACKLOG} events behind")
+            raise Aborted("the subscriber fell too many events behind")
 
 
 class Events:

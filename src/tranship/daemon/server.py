@@ -21,6 +21,7 @@ import grpc
 
 from tranship.containerd.channel import MAX_MESSAGE
 from tranship.daemon.address import Address
+from tranship.daemon.calls import limited
 from tranship.daemon.collector import Collector
 from tranship.daemon.events import Events
 from tranship.daemon.metrics import Counting, Metrics
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 THREADS = 512  # of the pool; an open RPC holds one, and one command of ctr's has up to five
 MAX_RPCS = 480  # at once; more are refused with RESOURCE_EXHAUSTED. Below THREADS, so that none waits for a thread
+MAX_LASTING = 400  # of those, calls that are streams: whoever subscribes and stays leaves room for whoever only asks
 GRACE = 5.0  # seconds for calls that are going on when the daemon stops
 
 _OPTIONS = (
@@ -52,6 +54,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_concurrent_streams", 256),  # of one connection
     ("grpc.http2.lookahead_bytes", 1 << 20),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # for whoever connects and says nothing
 )
 log = logging.getLogger(__name__)
 
@@ -177,8 +180,9 @@ class Daemon:
 
 def _handlers(routes: Iterable[Route]) -> list[grpc.GenericRpcHandler[Any, Any]]:
     services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
+    lasting = threading.Semaphore(MAX_LASTING)
     for route in routes:
-        services.setdefault(route.method.service, {})[route.method.name] = route.handler
+        services.setdefault(route.method.service, {})[route.method.name] = limited(route, lasting)
     return [grpc.method_handlers_generic_handler(service, methods) for service, methods in services.items()]
 
 

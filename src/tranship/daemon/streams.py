@@ -8,10 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from tranship.containerd.outbox import Outbox
-from tranship.errors import AlreadyExists, Cancelled, DeadlineExceeded, NotFound, RateLimited, TranshipError, printable
+from tranship.errors import (
+    AlreadyExists,
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    NotFound,
+    RateLimited,
+    TranshipError,
+    printable,
+)
 from tranship.formats.stream_window import WINDOW
 
 if TYPE_CHECKING:
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
     from tranship._api.wellknown import Any
 
 MAX_STREAMS = 256  # of one namespace
+UNUSED = 600.0  # seconds; clients open a stream a moment before the transfer that names it
 GRANTED = 32 << 20  # bytes of window that may be granted to all clients together
 LARGE_WINDOW = 4 << 20  # bytes; Go's sender cuts at 32 KiB all the same, but is spared the waiting
 
@@ -33,6 +44,8 @@ class OpenStream:
         self.lease = lease
         self._requests = requests
         self._outgoing: Outbox[Any] = Outbox()
+        self._reading = threading.Lock()
+        self.unused_since: float | None = time.monotonic()  # None: a transfer has asked for it
         self._closed = threading.Event()
         self._error: TranshipError | None = None
 
@@ -49,8 +62,11 @@ class OpenStream:
     def receive(self, timeout: float | None = None) -> Any | None:
         """The client's next message; None when it has said that there are no more, Cancelled when it is gone.
 
-        When it takes longer than `timeout` seconds, the stream is closed and DeadlineExceeded raised.
+        When it takes longer than `timeout` seconds, the stream is closed and DeadlineExceeded raised. FailedPrecondition when
+        another transfer waits for it too.
         """
+        if not self._reading.acquire(blocking=False):
+            raise FailedPrecondition(f'stream "{printable(self.id)}" is read by another transfer')
         timer = threading.Timer(timeout, self._expire, (timeout,)) if timeout is not None else None
         if timer is not None:
             timer.daemon = True
@@ -60,6 +76,7 @@ class OpenStream:
         except TranshipError as error:
             raise (self._error or error) from None
         finally:
+            self._reading.release()
             if timer is not None:
                 timer.cancel()
         if message is None and self._closed.is_set():
@@ -105,6 +122,7 @@ class Streams:
 
     def register(self, stream: OpenStream) -> None:
         """Let transfers find a stream. AlreadyExists when its id is taken, RateLimited when there are too many."""
+        self._expire()
         with self._lock:
             if (stream.namespace, stream.id) in self._streams:
                 raise AlreadyExists(f'stream "{printable(stream.id)}": already exists')
@@ -116,6 +134,8 @@ class Streams:
         """The stream; NotFound. It may be looked up more than once."""
         with self._lock:
             stream = self._streams.get((namespace, stream_id))
+            if stream is not None:
+                stream.unused_since = None
         if stream is None:
             raise NotFound(f'stream "{printable(stream_id)}": not found')
         return stream
@@ -133,6 +153,15 @@ class Streams:
         for stream in leased:
             if stream.lease and not self._lease_exists(stream.namespace, stream.lease):
                 stream.close()
+
+    def _expire(self) -> None:
+        """Close the streams that no transfer has asked for, before others are refused for them."""
+        latest = time.monotonic() - UNUSED
+        with self._lock:
+            streams = tuple(self._streams.values())
+        for stream in streams:
+            if stream.unused_since is not None and stream.unused_since <= latest:
+                stream.close(DeadlineExceeded(f"no transfer has named this stream for {UNUSED:g} seconds"))
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:

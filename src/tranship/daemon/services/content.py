@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tranship._api.events import content_pb2 as events
 from tranship._api.services.content.v1 import content_pb2 as pb
 from tranship._api.wellknown import Empty
+from tranship.containerd.codec import few, labels
 from tranship.containerd.methods import Content
 from tranship.containerd.records import to_info, to_ingest_status
 from tranship.daemon.calls import Route, server_stream, stream, unary
@@ -57,7 +58,9 @@ class ContentService:
 
     def _update(self, request: pb.UpdateRequest, call: Call) -> pb.UpdateResponse:
         digest = checked_digest(request.info.digest)
-        info = self._content(call).update(digest, request.info.labels, list(request.update_mask.paths))
+        info = self._content(call).update(
+            digest, labels(request.info.labels), few(request.update_mask.paths, "update_mask")
+        )
         self._collector.changed()
         return pb.UpdateResponse(info=to_info(info))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tranship._api.services.content.v1 import content_pb2 as pb
+from tranship.containerd.codec import labels, text
 from tranship.containerd.values import to_timestamp
 from tranship.errors import AlreadyExists, InvalidArgument, InvalidReference, OutOfRange, printable
 from tranship.model.digest import Digest
@@ -28,7 +29,7 @@ def write(
     first = next(requests, None)
     if first is None:
         return
-    if not first.ref:
+    if not text(first.ref, "ref"):
         raise InvalidArgument("first message must have a reference")
     total, expected = _total(first), _expected(first)
     with content.writer(first.ref, total=total, expected=expected, lease=lease) as writer:
@@ -69,7 +70,7 @@ def _commit(
     writer: Writer, request: pb.WriteContentRequest, total: int, expected: Digest | None
 ) -> pb.WriteContentResponse:
     offset, started_at, updated_at = writer.offset, writer.started_at, writer.updated_at
-    digest = writer.commit(total, expected, dict(request.labels))
+    digest = writer.commit(total, expected, labels(request.labels))
     return pb.WriteContentResponse(
         action=pb.COMMIT,
         offset=offset,

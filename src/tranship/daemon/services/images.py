@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tranship._api.events import image_pb2 as events
 from tranship._api.services.images.v1 import images_pb2 as pb
 from tranship._api.wellknown import Empty
+from tranship.containerd.codec import few, labels, text
 from tranship.containerd.methods import Images
 from tranship.containerd.records import to_image
 from tranship.containerd.values import from_descriptor, from_timestamp
@@ -50,7 +51,7 @@ class ImagesService:
 
     def _create(self, request: pb.CreateImageRequest, call: Call) -> pb.CreateImageResponse:
         _check_name(request.image)
-        image = Image(request.image.name, from_descriptor(request.image.target), dict(request.image.labels))
+        image = Image(request.image.name, from_descriptor(request.image.target), labels(request.image.labels))
         made = self._store.namespace(call.namespace).images.create(
             image, lease=call.lease, at=from_timestamp(request.source_date_epoch)
         )
@@ -70,8 +71,8 @@ class ImagesService:
         else:
             wanted = from_descriptor(target)
         new = images.update(
-            Image(request.image.name, wanted, dict(request.image.labels)),
-            paths,
+            Image(request.image.name, wanted, labels(request.image.labels)),
+            few(paths, "update_mask"),
             at=from_timestamp(request.source_date_epoch),
         )
         self._events.publish(
@@ -92,5 +93,5 @@ class ImagesService:
 
 
 def _check_name(image: pb.Image) -> None:
-    if not image.name:
+    if not text(image.name, "Image.Name"):
         raise InvalidArgument("Image.Name required")

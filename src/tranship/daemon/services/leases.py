@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tranship._api.services.leases.v1 import leases_pb2 as pb
 from tranship._api.wellknown import Empty
+from tranship.containerd.codec import labels, text
 from tranship.containerd.methods import Leases
 from tranship.containerd.records import from_resource, to_lease, to_resource
 from tranship.daemon.calls import Route, unary
@@ -35,7 +36,9 @@ class LeasesService:
         ]
 
     def _create(self, request: pb.CreateRequest, call: Call) -> pb.CreateResponse:
-        lease = self._store.namespace(call.namespace).leases.create(request.id or None, labels=request.labels)
+        lease = self._store.namespace(call.namespace).leases.create(
+            text(request.id, "id") or None, labels=labels(request.labels)
+        )
         self._collector.changed()
         return pb.CreateResponse(lease=to_lease(lease))
 

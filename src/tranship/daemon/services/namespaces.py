@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tranship._api.events import namespace_pb2 as events
 from tranship._api.services.namespaces.v1 import namespace_pb2 as pb
 from tranship._api.wellknown import Empty
+from tranship.containerd.codec import few, labels
 from tranship.containerd.methods import Namespaces
 from tranship.containerd.records import to_namespace
 from tranship.daemon.calls import Route, unary
@@ -42,7 +43,7 @@ class NamespacesService:
         return pb.ListNamespacesResponse(namespaces=map(to_namespace, self._namespaces.list()))
 
     def _create(self, request: pb.CreateNamespaceRequest, _: Call) -> pb.CreateNamespaceResponse:
-        made = self._namespaces.create(request.namespace.name, request.namespace.labels)
+        made = self._namespaces.create(request.namespace.name, labels(request.namespace.labels))
         self._events.publish(
             made.name, "/namespaces/create", events.NamespaceCreate(name=made.name, labels=dict(made.labels))
         )
@@ -50,7 +51,9 @@ class NamespacesService:
 
     def _update(self, request: pb.UpdateNamespaceRequest, _: Call) -> pb.UpdateNamespaceResponse:
         """Answer with the namespace as it is now; containerd's answer is empty."""
-        new = self._namespaces.update(request.namespace.name, request.namespace.labels, list(request.update_mask.paths))
+        new = self._namespaces.update(
+            request.namespace.name, labels(request.namespace.labels), few(request.update_mask.paths, "update_mask")
+        )
         self._events.publish(
             new.name, "/namespaces/update", events.NamespaceUpdate(name=new.name, labels=dict(new.labels))
         )

@@ -32,7 +32,7 @@ from tranship.daemon.telling import Telling
 from tranship.engine.progress import Progress, Stage, operation
 from tranship.engine.transfer import transfer
 from tranship.errors import Cancelled, NotFound, TranshipError, Unsupported
-from tranship.pump import pump, release
+from tranship.pump import pump
 from tranship.store import Image
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ class TransferService:
 
     def _transfer(self, request: pb.TransferRequest, call: Call) -> Empty:
         with self._streams.in_use(), contextlib.ExitStack() as stack:
-            stack.callback(release)  # this thread goes back to a pool
             ends = Ends(self._store, self._streams, self._windows, call, stack)
             stream = request.options.progress_stream
             progress = ends.stream(stream) if stream else None
