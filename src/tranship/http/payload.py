@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
-# Bytes of a file that go out at once. Small pieces are still in the cache when a registry on the same machine takes them: 1 GB in
-# 1.09 s by 64 KiB, in 1.14 by 256, and in 1.21 by sendfile(2), whose pages come from the memory.
+# Bytes of a file that go out at once. Small pieces are still in the cache when a registry on the same machine takes them:
+# 1 GB in 1.09 s by 64 KiB, in 1.14 by 256, and in 1.21 by sendfile(2), whose pages come from the memory.
 PIECE = 64 * 1024
 
 

@@ -161,6 +161,7 @@ class Database:
 
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA fullfsync = ON")  # F_FULLFSYNC on macOS, see files.sync; nothing elsewhere
         return connection
 
     def _synchronous(self, *, waits: bool) -> bool:

@@ -275,7 +275,7 @@ def _sync_file(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         hit("sync.file")
-        os.fsync(fd)
+        files.sync(fd)
     finally:
         os.close(fd)
 

@@ -135,4 +135,17 @@ def boot_id() -> str:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
     except OSError:
+        return _boot_session()
+
+
+def _boot_session() -> str:
+    """What macOS has for that (sysctl kern.bootsessionuuid)."""
+    import ctypes
+
+    answer, length = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+    try:
+        call = ctypes.CDLL(None).sysctlbyname
+    except AttributeError:  # not there
         return ""
+    failed = call(b"kern.bootsessionuuid", answer, ctypes.byref(length), None, ctypes.c_size_t(0))
+    return "" if failed else answer.value.decode()

@@ -240,7 +240,7 @@ class Writer:
     def _sync(self) -> None:
         try:
             hit("sync.file")
-            os.fsync(self._ingest.data_fd)
+            files.sync(self._ingest.data_fd)
         except OSError:  # what is in the file now may not be on the disk, and asking again would not tell
             self.truncate()
 

@@ -116,7 +116,7 @@ class LayoutDestination:
         durable = self._value.durability
         with locked(self._folder):
             for directory in (*self._blobs.values(), *self._parents) if durable == "full" else ():
-                os.fsync(directory)
+                files.sync(directory)
             before = present_index(self._folder)
             present = roots_of(before)
             self._check_taken(present, named)
@@ -152,7 +152,7 @@ class LayoutDestination:
             try:
                 yield fd
                 if self._value.durability == "full":
-                    os.fsync(fd)
+                    files.sync(fd)
             finally:
                 os.close(fd)
             self._place(temporary, descriptor)
@@ -187,7 +187,7 @@ class LayoutDestination:
             os.unlink(temporary, dir_fd=self._scratch)
             return False
         if self._value.durability == "full":  # the store may not have waited for the disk
-            os.fsync(span.fd)
+            files.sync(span.fd)
         self._place(temporary, descriptor)
         return True
 
