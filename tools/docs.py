@@ -53,7 +53,8 @@ COMMANDS = """\
 # The command line
 
 `tranship COMMAND --help` says the same. Options may stand anywhere, those of all commands before the command too. Results are on stdout,
-progress and remarks on stderr; [exit codes](errors.md) tell the cause of a failure.
+progress and remarks on stderr; [exit codes](errors.md) tell the cause of a failure. [Output for programs](json.md) has every field of
+`--json`.
 """
 
 

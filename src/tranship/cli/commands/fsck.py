@@ -37,7 +37,8 @@ def run(args: Namespace) -> int:
         with counting(args, "checking", total) as advance:
             report = store.fsck(repair=args.repair, deep=args.deep, advance=advance)
     if args.json:
-        output.print_json({"ok": report.ok, **output.document(report)})
+        incomplete = [{"namespace": space, "name": name, "missing": lack} for space, name, lack in report.incomplete]
+        output.print_json({"ok": report.ok, **output.document(report), "incomplete": incomplete})
     else:
         for problem in report.problems:
             print(f"{problem.kind}: {output.safe(problem.detail)}{' (repaired)' if problem.repaired else ''}")

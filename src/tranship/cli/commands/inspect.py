@@ -45,8 +45,13 @@ def run(args: Namespace) -> None:
     """Inspect."""
     from tranship.model.platform import any_of
 
-    if args.tree and args.json:
-        raise InvalidArgument("--tree draws for people, and --json prints for programs; choose one")
+    for one, does in (
+        ("tree", "draws for people"),
+        ("raw", "prints bytes as they are"),
+        ("config", "prints bytes as they are"),
+    ):
+        if args.json and getattr(args, one):
+            raise InvalidArgument(f"--{one} {does}, and --json prints a document for programs; choose one")
     found: list[Any] = []
     wanted = options.platforms_of(args)
     for text in args.end:
