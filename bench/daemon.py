@@ -32,9 +32,9 @@ from harness import (
     measure,
     peak_of,
     ready,
-    record,
     render,
 )
+from limits import limits
 from verify import check_archive, check_blobs, check_registry
 
 from support import daemons
@@ -218,25 +218,30 @@ def main() -> None:
         tables = []
 
         def told(client: Client, size: int, verb: str, cases: Iterator[Case]) -> None:
-            tables.append(Table(f"{client.kind}, {size / 1e6:.0f} MB, {verb}", measure(list(cases), here.rounds), size))
+            rows = measure(list(cases), here.rounds, size)
+            tables.append(Table(f"{client.kind}, {size / 1e6:.0f} MB, {verb}", rows, size))
 
-        for client in (Client(here, "ml"), Client(here, "python")):
-            size = here.warm(here.layout(client.kind))
-            with contextlib.ExitStack() as stack:
-                told(client, size, "export", client.exports(stack))
-            told(client, size, "import", client.imports())
-            with daemons.docker_registry() as registry:
-                told(client, size, "pull", client.pulls(registry))
-            with contextlib.ExitStack() as stack:
-                told(client, size, "push", client.pushes(stack))
-            client.archive.unlink()
-        client = Client(here, "python")
+        client = Client(here, "ml")
+        size = here.warm(here.layout(client.kind))
+        with contextlib.ExitStack() as stack:
+            told(client, size, "export", client.exports(stack))
+        told(client, size, "import", client.imports())
+        with daemons.docker_registry() as registry:
+            told(client, size, "pull", client.pulls(registry))
+        with contextlib.ExitStack() as stack:
+            told(client, size, "push", client.pushes(stack))
+        client.archive.unlink()
+        most = limits(list(blobs(here.layout(client.kind)).values()), here.work)
+        for table in tables:
+            table.rows.extend(most)
+        client = Client(here, "small")
+        size = here.warm(here.layout(client.kind))
         for count in CLIENTS:
             with contextlib.ExitStack() as stack:
                 told(client, size * count, f"{count} exports at once", client.many(count, stack))
         started = first_answers(here.rounds)
         texts = [*map(render, tables), render(started, STARTED)]
-        record("daemon", "\n\n".join(texts), [*tables, started])
+        here.record("daemon", "\n\n".join(texts), [*tables, started])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from cases import engine_exports, exports
-from harness import Table, bench, measure, record, render
+from harness import Table, bench, measure, render
 from limits import limits
 
 from support.images import blobs
@@ -23,9 +23,10 @@ def main() -> None:
                 cases = list(exports(here, kind, stack))
                 if kind != "ml":
                     cases += engine_exports(here, kind, stack)
-                tables.append(Table(f"{kind}, {size / 1e6:.0f} MB, to an archive", measure(cases, here.rounds), size))
-        files = list(blobs(here.layout("ml")).values())
-        record("export", "\n\n".join(map(render, tables)), tables, limits(files, here.work))
+                rows = measure(cases, here.rounds, size)
+                tables.append(Table(f"{kind}, {size / 1e6:.0f} MB, to an archive", rows, size))
+        tables[0].rows.extend(limits(list(blobs(here.layout("ml")).values()), here.work))
+        here.record("export", "\n\n".join(map(render, tables)), tables)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Growth: how time grows with the layers of an image, and with the images of an archive, when there are hardly any bytes to move.
 
-From one column to the next there are ten times as many: a tool that is linear takes at most ten times as long. Best of the rounds; the CPU
-time of command and daemons in brackets.
+From one column to the next there are ten times as many: a tool that is linear takes at most ten times as long. Best of three rounds; the
+CPU time of command and daemons in brackets.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from cases import exports, imports
-from harness import Row, Table, bench, measure, pivot, record
+from harness import Row, Table, bench, measure, pivot
 
 SIZES = {"tiny": (10, 100, 1000), "many": (1, 10, 100)}
 COUNTED = {"tiny": "layers of one image", "many": "images in one archive"}
@@ -30,10 +30,10 @@ def main() -> None:
                     here.warm(here.layout(kind))
                     with contextlib.ExitStack() as stack:
                         cases = exports(here, kind, stack) if operation == "export" else imports(here, kind)
-                        columns.append(Table(str(size), measure(list(cases), here.rounds)))
+                        columns.append(Table(str(size), measure(list(cases), min(here.rounds, 3))))
                 texts.append(pivot(f"{operation}, {COUNTED[name]}, s durable (CPU s)", columns, seconds))
                 tables += columns
-        record("growth", "\n\n".join(texts), tables)
+        here.record("growth", "\n\n".join(texts), tables)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Measures commands side by side: tranship and its peers in turn, on the same images, in the same minutes.
 
-A figure is a script of its own. It makes the cases, hands them to `measure`, and to `record`, which prints the table and keeps it for
-bench/RESULTS.md:
+A figure is a script of its own. It makes the cases, hands them to `measure`, and the rows to `Bench.record`, which prints the table and
+keeps it for bench/RESULTS.md:
 
     case = Case("tar", lambda: ready(Job(["tar", "-cf", out, layout], output=out)), check=lambda job: check_archive(out, wanted))
-    table = Table("ml", measure([case, ...], rounds=5), size)
-    record("export", render(table), [table])
+    table = Table("ml", measure([case, ...], rounds=5, size=size), size)
+    here.record("export", render(table), [table])
 
 Of each run: wall time of the command; the same with its output made durable (fsync of every file and folder it wrote; nothing to do for a
-tool that did it itself); CPU time and peak memory of the command, and of the daemons that work for it. Before a run the output is removed
-and the disk is idle; after it every byte of the output is verified. A run that is wrong is counted, and its time is not.
+tool that did it itself); CPU time and peak memory of the command, and of the daemons that work for it. Before a round the memory is
+touched, before a run the output is removed and the disk is idle; after it every byte of the output is verified. A run that is wrong is
+counted, and its time is not.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import mmap
 import os
 import platform
+import re
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -36,6 +40,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 from support.peers import PeerMissing, Peers, find, temporary_home, version  # noqa: E402  # needs the path above
 
 RESULTS = ROOT / ".cache/bench"
+QUICK = ROOT / ".cache/bench-quick"  # where --quick keeps its results, so that no published figure is lost
 TRANSHIP = Path(os.environ.get("TRANSHIP") or Path(sys.prefix) / "bin/tranship")  # another build may be measured
 TICKS = os.sysconf("SC_CLK_TCK")  # of /proc/PID/stat, per second
 
@@ -79,6 +84,8 @@ class Row:
     tool: str
     samples: list[Sample] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)  # the complaint of each run that was not right
+    command: str = ""  # as a reader would type it
+    size: int = 0  # bytes moved in each run, where that is not the table's size
 
     def median(self, name: str) -> float:
         return float(statistics.median(getattr(sample, name) for sample in self.samples))
@@ -98,12 +105,14 @@ def ready(job: Job) -> AbstractContextManager[Job]:
     return contextlib.nullcontext(job)
 
 
-def measure(cases: Sequence[Case], rounds: int) -> list[Row]:
-    """Run every case once a round, in turn, so that a busy moment of the machine falls on all alike."""
+def measure(cases: Sequence[Case], rounds: int, size: int = 0) -> list[Row]:
+    """Run every case once a round, in turn, so that a busy moment of the machine falls on all alike. `size`: bytes moved in a run."""
     rows = [Row(case.tool) for case in cases]
     for number in range(rounds):
+        touch_memory(max(TOUCHED[0], min(3 * size, TOUCHED[1])))
         for case, row in zip(cases, rows, strict=True):
             with case.start() as job:
+                row.command = row.command or shown(job.command)
                 try:
                     sample = run(job)
                     case.check(job)
@@ -116,6 +125,16 @@ def measure(cases: Sequence[Case], rounds: int) -> list[Row]:
                     remove(job.output)
             print(f"  round {number + 1}: {case.tool:36} {said}", file=sys.stderr, flush=True)
     return rows
+
+
+TOUCHED = (256 << 20, 3 << 30)  # bytes, at least and at most
+
+
+def touch_memory(size: int) -> None:
+    """Have the host back memory that nobody has used for a while: a virtual machine gives it away, and whoever touches it next pays for it."""
+    with mmap.mmap(-1, size) as memory:
+        for at in range(0, size, mmap.PAGESIZE):
+            memory[at] = 1
 
 
 def run(job: Job) -> Sample:
@@ -206,25 +225,21 @@ def called(name: str) -> str:
     return f"{name.partition('@')[0]} {release}"
 
 
-def record(figure: str, text: str, tables: Sequence[Table], notes: Mapping[str, object] | None = None) -> None:
-    """Print a figure, and keep it and its samples for the report."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    if notes:
-        text += (
-            "\n\nLimits of the machine in the same minutes: "
-            + ", ".join(f"{name} {value}" for name, value in notes.items())
-            + "."
-        )
-    found = {"machine": machine(), "text": text, "notes": notes, "tables": [asdict(table) for table in tables]}
-    (RESULTS / f"{figure}.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    print(f"\n{text}\n")
+def shown(command: Sequence[str | os.PathLike[str]]) -> str:
+    """A command as a reader would type it: no folders of this run, no ports that were free today."""
+    text = shlex.join([Path(command[0]).name, *map(os.fspath, command[1:])])
+    text = re.sub(rf"{ROOT}/\.cache/(bench(-quick)?/(work|peer)-\w+|images(-quick)?)/", "", text)
+    return re.sub(r"\b127\.0\.0\.1:\d+", "registry:5000", text.replace(f"{ROOT}/", ""))
 
 
 Column = tuple[str, Callable[[Table, Row], str]]
 
 
 def _seconds(name: str) -> Callable[[Table, Row], str]:
-    return lambda _, row: f"{row.median(name):.3f} ({row.best(name):.3f})"
+    def text(value: float) -> str:
+        return f"{value:.3f}" if value >= 0.01 else f"{value:.5f}"
+
+    return lambda _, row: f"{text(row.median(name))} ({text(row.best(name))})"
 
 
 def _milliseconds(name: str) -> Callable[[Table, Row], str]:
@@ -236,14 +251,21 @@ def _ratio(name: str) -> Callable[[Table, Row], str]:
     return lambda table, row: f"{row.median(name) / table.rows[0].median(name):.2f}" if table.rows[0].samples else "-"
 
 
+def rate(table: Table, row: Row) -> float:
+    """Bytes a second, durable, at the median."""
+    return (row.size or table.size) / row.median("durable")
+
+
 def _cpu_rate(table: Table, row: Row) -> str:
-    rates = [row.median(name) / table.size * 1e9 for name in ("cpu", "daemon_cpu")]
+    rates = [row.median(name) / (row.size or table.size) * 1e9 for name in ("cpu", "daemon_cpu")]
     return f"{sum(rates):.2f}" + (f" = {rates[0]:.2f} + {rates[1]:.2f}" if rates[1] else "")
 
 
 def _peak(_: Table, row: Row) -> str:
     daemons = row.median("daemon_rss")
-    return f"{row.median('rss') / 1e6:.0f}" + (f" + {daemons / 1e6:.0f}" if daemons else "")
+    return (
+        f"{row.median('rss') / 1e6:.0f}" + (f" + {daemons / 1e6:.0f}" if daemons else "") if row.median("rss") else "-"
+    )
 
 
 # Where two numbers stand with a plus between them, they are the command's and its daemons'.
@@ -252,7 +274,7 @@ RATES: list[Column] = [
     ("ratio", _ratio("durable")),
     ("default, s (best)", _seconds("wall")),
     ("ratio", _ratio("wall")),
-    ("MB/s, durable", lambda table, row: f"{table.size / row.median('durable') / 1e6:.0f}"),
+    ("MB/s, durable", lambda table, row: f"{rate(table, row) / 1e6:.0f}"),
     ("CPU s per GB", _cpu_rate),
     ("peak MB", _peak),
 ]
@@ -322,6 +344,8 @@ class Bench:
     work: Path  # an empty folder on the same file system, removed afterwards
     peers: Peers
     rounds: int
+    results: Path  # the folder of what is recorded
+    started: float  # by time.monotonic
 
     def layout(self, kind: str) -> Path:
         path = self.images / kind
@@ -341,6 +365,13 @@ class Bench:
     def warm(self, folder: Path) -> int:
         """Read all files below a folder, so that no first run waits for the disk; gives their size in bytes."""
         return sum(len(path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+
+    def record(self, figure: str, text: str, tables: Sequence[Table]) -> None:
+        """Print a figure, and keep it and its samples for the report."""
+        took = time.monotonic() - self.started
+        found = {"machine": machine(), "took": took, "text": text, "tables": [asdict(table) for table in tables]}
+        (self.results / f"{figure}.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        print(f"\n{text}\n\n  {figure}: {took:.0f} s")
 
     def prepare(self, job: Job) -> None:
         """Run a job that makes something ready for the measured ones."""
@@ -366,8 +397,9 @@ def bench(description: str | None) -> Iterator[Bench]:
     args = parser.parse_args()
     if not TRANSHIP.exists():
         raise SystemExit(f"{TRANSHIP} is not there: run this with the Python of the environment that `make` sets up")
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    tempfile.tempdir = str(RESULTS)  # daemons' stores too: /tmp may be memory
+    started, results = time.monotonic(), QUICK if args.quick else RESULTS
+    results.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = str(results)  # daemons' stores too: /tmp may be memory
     images = ROOT / ".cache" / ("images-quick" if args.quick else "images")
-    with tempfile.TemporaryDirectory(prefix="work-", dir=RESULTS) as work, temporary_home() as home:
-        yield Bench(images, Path(work), Peers(home), 1 if args.quick else args.rounds)
+    with tempfile.TemporaryDirectory(prefix="work-", dir=results) as work, temporary_home() as home:
+        yield Bench(images, Path(work), Peers(home), 1 if args.quick else args.rounds, results, started)

@@ -1,7 +1,9 @@
 """What this machine can do at most, measured in the minutes of the figure: no tool that does the same work can be faster.
 
-The one that an export or import is held against is `read, hash, write`: every blob read once, hashed, and written to its place in one file,
-on all cores, and the file fsynced.
+The one that an export or import is held against is `read, hash, write, fsync`: every blob read once, hashed, and written to its place in
+one file, on all cores, and the file fsynced. As a command, all of them with the bytes of a folder's files:
+
+    bench/limits.py .cache/images/ml
 """
 
 from __future__ import annotations
@@ -9,49 +11,50 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import statistics
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from harness import RATES, Row, Sample, Table, render, touch_memory
+
 CHUNK = 1 << 20
+SMALL = 4096
 
 
-def limits(files: Sequence[Path], work: Path, rounds: int = 3) -> dict[str, float]:
-    """Rates in GB/s (of 1e9 bytes), each the best of some rounds, moving these files; and milliseconds of a small file's fsync."""
+def limits(files: Sequence[Path], work: Path, rounds: int = 5) -> list[Row]:
+    """Rows for a table: so many bytes as these files have, hashed, copied, sent; and one small file fsynced."""
     size = sum(path.stat().st_size for path in files)
     target = work / "limit"
-
-    def rate(amount: int, action: Callable[[], None]) -> float:
-        best = min(_seconds(action) for _ in range(rounds))
-        target.unlink(missing_ok=True)
-        return round(amount / best / 1e9, 2)
-
-    return {
-        "hash, one core (GB/s)": rate(256 * CHUNK, _hash),
-        "read and write, one core (GB/s)": rate(
-            size, lambda: _move(files, target, workers=1, hashing=False, durable=False)
-        ),
-        "read, hash, write, fsync, all cores (GB/s)": rate(size, lambda: _move(files, target)),
-        "loopback (GB/s)": rate(1024 * CHUNK, _loopback),
-        "fsync of a small file (ms)": round(
-            statistics.median(_seconds(lambda: _small(target)) for _ in range(50)) * 1000, 2
-        ),
+    actions: dict[str, Callable[[], None]] = {
+        "hash, one core": lambda: _hash(size),
+        "read and write, one core": lambda: _move(files, target, workers=1, hashing=False, durable=False),
+        "read, hash, write, fsync, all cores": lambda: _move(files, target),
+        "loopback": lambda: _loopback(size),
     }
 
+    def samples(action: Callable[[], None], count: int) -> Iterator[Sample]:
+        for _ in range(count):
+            target.unlink(missing_ok=True)
+            before, started = time.process_time(), time.perf_counter()
+            action()
+            wall = time.perf_counter() - started
+            yield Sample(wall, wall, time.process_time() - before, 0, 0, 0)
 
-def _seconds(action: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+    touch_memory(2 * size)
+    rows = [Row(f"limit: {name}", list(samples(action, rounds))) for name, action in actions.items()]
+    small = list(samples(lambda: _small(target), 10 * rounds))
+    target.unlink()
+    return [*rows, Row("limit: fsync of 4 KiB", small, size=SMALL)]
 
 
-def _hash() -> None:
-    hasher, buffer = hashlib.sha256(), bytes(CHUNK)
-    for _ in range(256):
-        hasher.update(buffer)
+def _hash(size: int) -> None:
+    hasher, buffer = hashlib.sha256(), memoryview(bytes(CHUNK))
+    for at in range(0, size, CHUNK):
+        hasher.update(buffer[: size - at])
 
 
 def _move(
@@ -67,7 +70,6 @@ def _move(
     for path in sorted(files, key=lambda path: -path.stat().st_size):
         places.append((path, offset))
         offset += path.stat().st_size
-    target.unlink(missing_ok=True)
     out = os.open(target, os.O_RDWR | os.O_CREAT)
     try:
         os.posix_fallocate(out, 0, offset)
@@ -89,14 +91,14 @@ def _move(
         os.close(out)
 
 
-def _loopback() -> None:
+def _loopback(size: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sender:
         receiver = server.accept()[0]
 
         def send() -> None:
-            buffer = bytes(CHUNK)
-            for _ in range(1024):
-                sender.sendall(buffer)
+            buffer = memoryview(bytes(CHUNK))
+            for at in range(0, size, CHUNK):
+                sender.sendall(buffer[: size - at])
             sender.shutdown(socket.SHUT_WR)
 
         thread = threading.Thread(target=send)
@@ -109,8 +111,18 @@ def _loopback() -> None:
 
 
 def _small(path: Path) -> None:
-    path.unlink(missing_ok=True)
     with path.open("wb") as file:
-        file.write(bytes(4096))
+        file.write(bytes(SMALL))
         file.flush()
         os.fsync(file.fileno())
+
+
+def main(folder: str) -> None:
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        size = sum(path.stat().st_size for path in files)
+        print(render(Table(f"{size / 1e6:.0f} MB", limits(files, Path(work)), size), RATES))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

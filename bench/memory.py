@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from cases import exports, imports
-from harness import Row, Table, bench, measure, pivot, record
+from harness import Row, Table, bench, measure, pivot
 
 KINDS = ("tiny-10", "tiny-1000", "python", "ml")
 
@@ -27,7 +27,7 @@ def main() -> None:
                     columns.append(Table(f"{kind} ({size / 1e6:.1f} MB)", measure(list(cases), min(here.rounds, 2))))
             texts.append(pivot(f"{operation}, peak MB, command + daemons", columns, megabytes))
             tables += columns
-        record("memory", "\n\n".join(texts), tables)
+        here.record("memory", "\n\n".join(texts), tables)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from harness import Bench, Case, Job, Table, WrongResult, bench, called, have, measure, record, render, run
+from harness import Bench, Case, Job, Table, WrongResult, bench, called, have, measure, render, run
 from limits import limits
 from verify import check_registry
 
@@ -103,10 +103,10 @@ def main() -> None:
                 )
             )
             title = f"{kind}, {size / 1e6:.0f} MB, registry to registry"
-            table = Table(title, measure(list(mirrors(here, kind, source)), here.rounds), size)
-        files = list(blobs(here.layout(kind)).values())
+            table = Table(title, measure(list(mirrors(here, kind, source)), here.rounds, size), size)
+        table.rows.extend(limits(list(blobs(here.layout(kind)).values()), here.work))
         text = f"{render(table)}\n\n{counts(here, ['python', 'tiny-100'])}"
-        record("mirror", text, [table], limits(files, here.work))
+        here.record("mirror", text, [table])
 
 
 if __name__ == "__main__":

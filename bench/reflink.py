@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import Bench, bench, find, have, record
+from harness import Bench, bench, find, have
 from verify import check_archive, check_blobs
 
 from support.images import blobs
@@ -89,7 +89,7 @@ def main() -> None:
                 samples.append((time.perf_counter() - started,) * 2)
                 (folder / "copy").unlink()
             row("cp --reflink=never, and sync", samples)
-        record("reflink", "\n".join(lines), [])
+        here.record("reflink", "\n".join(lines), [])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cases import names
-from harness import Bench, Case, Job, Table, bench, called, have, measure, ready, record, render
+from harness import Bench, Case, Job, Table, bench, called, have, measure, ready, render
 from limits import limits
 from verify import check_blobs, check_registry
 
@@ -84,11 +84,14 @@ def main() -> None:
         for kind in ("ml", "python"):
             size = here.warm(here.layout(kind))
             title = f"{kind}, {size / 1e6:.0f} MB"
-            tables.append(Table(f"{title}, push", measure(list(pushes(here, kind)), here.rounds), size))
+            tables.append(Table(f"{title}, push", measure(list(pushes(here, kind)), here.rounds, size), size))
             with daemons.docker_registry() as registry:
-                tables.append(Table(f"{title}, pull", measure(list(pulls(here, kind, registry)), here.rounds), size))
-        files = list(blobs(here.layout("ml")).values())
-        record("registry", "\n\n".join(map(render, tables)), tables, limits(files, here.work))
+                rows = measure(list(pulls(here, kind, registry)), here.rounds, size)
+                tables.append(Table(f"{title}, pull", rows, size))
+        most = limits(list(blobs(here.layout("ml")).values()), here.work)
+        for table in tables[:2]:
+            table.rows.extend(most)
+        here.record("registry", "\n\n".join(map(render, tables)), tables)
 
 
 if __name__ == "__main__":

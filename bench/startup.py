@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from harness import TIMES, Bench, Case, Job, Table, bench, called, have, measure, ready, record, render
+from harness import TIMES, Bench, Case, Job, Table, bench, called, have, measure, ready, render
 
 PEERS = {
     "ctr": "--version",
@@ -39,7 +39,7 @@ def cases(here: Bench) -> list[Case]:
 def main() -> None:
     with bench(__doc__) as here:
         table = Table("start-up", measure(cases(here), here.rounds * 4))
-        record("startup", render(table, TIMES), [table])
+        here.record("startup", render(table, TIMES), [table])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from harness import Bench, Case, Job, Row, Table, bench, called, have, measure, pivot, ready, record
+from harness import Bench, Case, Job, Row, Table, bench, called, have, measure, pivot, ready
 
 from support import daemons
 from support.images import Layout, add_many, standard_library, tar_layout
@@ -53,7 +53,7 @@ def main() -> None:
         for count in SIZES:
             with contextlib.ExitStack() as stack:
                 tables.append(Table(f"{count} images", measure(cases(here, count, stack), here.rounds * 2)))
-        record("store_list", pivot("ms (CPU ms)", tables, milliseconds), tables)
+        here.record("store_list", pivot("ms (CPU ms)", tables, milliseconds), tables)
 
 
 if __name__ == "__main__":
