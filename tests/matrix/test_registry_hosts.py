@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -206,6 +207,61 @@ def test_everything_goes_through_the_proxy_of_the_environment(files: dict[str, s
             )
         comes(end(server, environment=value, ca_file=files["ca.pem"]))  # loopback is reached directly
         assert len(proxy.heads) == seen
+
+
+# ----------------------------------------------------------------------------------------------- places for no content
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(
+            "127.0.0.1",
+            "localhost",
+            "app.localhost",
+            "0.0.0.0",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+        ),
+        *(
+            "169.254.169.254",
+            "169.254.169.254.",
+            "2852039166",
+            "[::ffff:169.254.169.254]",
+            "[fe80::1]",
+            "[fd00:ec2::254]",
+        ),
+        *("100.100.100.200", "metadata.google.internal"),
+    ],
+)
+def test_a_registry_elsewhere_leads_nobody_into_this_machine_or_to_a_clouds_secrets(place: str) -> None:
+    with (
+        RegistryServer(host_names=("reg.test",)) as server,
+        RegistryServer(strict=False) as internal,
+        ProxyServer(server.port) as proxy,
+    ):
+        NEW.put(server)
+        internal.put_blob("internal", b"secrets of this machine")
+        environment = {"ALL_PROXY": f"http://{proxy.address}"}
+        end = Registry(f"reg.test:{server.port}/{REPOSITORY}:1", plain_http=True, environment=environment)
+        for fault, kind, one in (
+            ("redirect", "blob.get", True),
+            ("redirect", "manifest", True),
+            ("location", "upload", False),
+        ):
+            with server.fault(fault, kind=kind, times=None, url=f"http://{place}:{internal.port}/v2/internal/blobs/x"):
+                images = Memory()
+                ran = (
+                    run(end, images) if one else run(OLD.memory(), replace(end, names=f"reg.test:{server.port}/new:1"))
+                )
+                assert isinstance(ran.error, PolicyRefused), ran.told
+                assert "no place for content" in ran.told
+                assert not images.names
+        assert not internal.requests
+        assert not [head for head in proxy.heads if place in head]
 
 
 # ------------------------------------------------------------------------------------------------------------- mirrors

@@ -219,7 +219,18 @@ def test_a_foreign_layer_of_other_bytes_is_refused(server: RegistryServer) -> No
         assert not images.names
 
 
-@pytest.mark.parametrize("place", ["169.254.169.254", "[fe80::1]", "127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "169.254.169.254",
+        "169.254.169.254.",
+        "2852039166",
+        "0xa9.254.43518",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "127.0.0.1:1",
+    ],
+)
 def test_a_foreign_layer_at_a_place_for_no_content_is_refused(place: str, server: RegistryServer) -> None:
     foreign(server, place)
     ran = run(at(server, foreign_urls=True), Memory())

@@ -325,6 +325,23 @@ def test_a_list_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     assert asked == 21
 
 
+def test_a_list_of_many_bytes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few items there are on its pages: what is kept of each of them is the registry's choice."""
+    monkeypatch.setattr(pages, "MAX_BYTES", 10_000)
+    asked = 0
+
+    def send(request: Request) -> Response:
+        nonlocal asked
+        asked += 1
+        names = json.dumps({"tags": [f"{asked}-{number}-{'x' * 200}" for number in range(4)]})
+        link = Headers([("Link", f"<?last={asked}>; rel=next")])
+        return Response(status=200, url=request.url, headers=link, body=names.encode())
+
+    with pytest.raises(Unavailable, match="without end"):
+        drive(pages.tags(REPOSITORY), send)
+    assert asked == 12
+
+
 @pytest.mark.parametrize("body", [b"", b"[1]", b'{"tags": 5}', b'{"tags": [5]}', b'{"tags":["a"],"tags":["b"]}'])
 def test_a_list_that_is_none_is_an_error_that_names_the_registry(body: bytes) -> None:
     with pytest.raises(Unavailable, match=r"registry reg\.example"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import random
+import socket
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -432,6 +434,29 @@ def test_bytes_behind_an_answer_close_its_connection(registry: RegistryServer, m
         made.send(host, host.repository(NAME).head_blob(BLOB.digest))
     assert registry.requests[1].connection == 2
     assert registry.requests[2].connection == 2
+
+
+def test_trailers_that_do_not_end_are_not_read() -> None:
+    sent = 0
+    with socket.create_server(("127.0.0.1", 0)) as listening, client(retry=Retry(attempts=1)) as made:
+
+        def serve() -> None:
+            nonlocal sent
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(64 * 1024)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+                while sent < 100 << 20:
+                    connection.sendall(b"X-More: y\r\n" * 10_000)
+                    sent += 110_000
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        host = Host(registry="r", url=f"http://127.0.0.1:{listening.getsockname()[1]}/v2")
+        with pytest.raises(Unavailable, match="more than 65536 bytes of trailers"):
+            get(made, host)
+        serving.join()
+    assert sent < 50 << 20
 
 
 # ----------------------------------------------------------------------------------------------------------- redirects

@@ -7,6 +7,7 @@ servers are read by `split` alone, which refuses what two parsers could read dif
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Origin(NamedTuple):
     port: int
 
     @classmethod
+    @functools.lru_cache(maxsize=256)  # a request asks a dozen times, for its own URL and its host's
     def of(cls, url: str) -> Origin:
         """The origin of an absolute http(s) URL; InvalidArgument for anything else."""
         parts = split(url)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_ITEMS = 1_000_000  # of one list
+MAX_BYTES = 64 << 20  # of all its pages
 _FEW_PAGES = 100  # that a list may have whatever is on them; more must bring at least two new items each
 _MAX_LINK = 16 * 1024  # characters of the Link headers that are read
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:+-]{0,254}")  # of a repository or a tag, as old registries may have them
@@ -51,10 +52,12 @@ def all_pages(
     seen = {first.url}
     request = first
     response = answer if answer is not None else (yield first)
+    size = 0
     while True:
+        size += len(response.body)
         for item in read(request, response):
             found.setdefault(key(item), item)
-        if len(found) > MAX_ITEMS or len(seen) > _FEW_PAGES + len(found) // 2:
+        if len(found) > MAX_ITEMS or size > MAX_BYTES or len(seen) > _FEW_PAGES + len(found) // 2:
             raise Unavailable(f"registry {registry_name(first)} gives {first.about} without end; gave up")
         following = _next(request, response, seen)
         if following is None:

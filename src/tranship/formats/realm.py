@@ -19,6 +19,11 @@ from tranship.errors import InvalidArgument, PolicyRefused
 from tranship.formats.messages import Origin, redacted
 
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+# Where clouds tell a machine its secrets, besides the link-local segment: AWS by IPv6, Alibaba, Azure, Oracle; Google by name.
+_SECRET_ADDRESSES = frozenset(
+    map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+)
+_SECRET_NAMES = frozenset({"metadata.google.internal"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +86,20 @@ def is_internal(host: str) -> bool:
     return not address.is_global or address.is_multicast
 
 
-def is_link_local(host: str) -> bool:
-    """Is the host an address of the own network segment, where clouds keep their machines' secrets (169.254.169.254)?"""
+def may_hold_content(host: str, registry: str) -> bool:
+    """May the registry at the host `registry` send us to `host` for content? To its own host, as a matter of course.
+
+    Not to this machine, unless the registry is on it; not to the own network segment and the other places where clouds keep
+    their machines' secrets (169.254.169.254). Private addresses may: an on-premises registry keeps blobs next to itself.
+    """
+    if host == registry:
+        return True
     address = _address(host)
-    return address is not None and address.is_link_local
+    if is_loopback(host) or (address is not None and address.is_unspecified):  # 0.0.0.0 is this machine, too
+        return is_loopback(registry)
+    if address is None:
+        return host not in _SECRET_NAMES and _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]) is None
+    return not (address.is_link_local or address.is_multicast or address in _SECRET_ADDRESSES)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from tranship.errors import DeadlineExceeded, InvalidArgument, PolicyRefused, Unavailable
 from tranship.formats.distribution import warnings
 from tranship.formats.messages import Flow, Headers, Origin, Request, Response, drive, join, redacted, retry_after
-from tranship.formats.realm import RealmRules, is_link_local
+from tranship.formats.realm import RealmRules, may_hold_content
 from tranship.formats.token_flow import MAX_BODY as MAX_TOKEN_BODY
 from tranship.http.access import Access
 from tranship.http.answer import Answer
@@ -241,7 +241,7 @@ class Client:
         request, target = hop.request, Origin.of(hop.url)
         who = f"registry {host.authority}" if target == host.origin else str(target)
         doing = f"{request.method} of {request.about}"
-        if is_link_local(target.host) and target.host != host.origin.host:
+        if not may_hold_content(target.host, host.origin.host):
             raise PolicyRefused(f"registry {host.authority} sends {doing} to {target}, which is no place for content")
         headers, body = self._framed(hop)
         ending = contextlib.nullcontext() if body is None or isinstance(body, bytes) else contextlib.closing(body)

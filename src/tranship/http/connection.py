@@ -146,6 +146,17 @@ class _Response(http.client.HTTPResponse):
             self._source.allow_partial()
         return super().readinto(buffer)
 
+    def _read_and_discard_trailer(self) -> None:
+        """Read what follows the last chunk: it means nothing to us, and is no longer than a head."""
+        assert self.fp is not None  # noqa: S101  # the body has not been closed
+        left = MAX_HEAD
+        while left > 0:
+            line = self.fp.readline(left)
+            if line in (b"\r\n", b"\n", b""):
+                return
+            left -= len(line)
+        raise http.client.HTTPException(f"more than {MAX_HEAD} bytes of trailers")
+
     def _close_conn(self) -> None:
         """The response has been read, or is given up. What has come beyond its end is nobody's answer."""
         fp = self.fp

@@ -10,8 +10,8 @@ from tranship.endpoints.registry.reading import Document, RegistryBlob
 from tranship.errors import DataLoss, NotFound, PolicyRefused, TranshipError, printable
 from tranship.formats import distribution, referrers
 from tranship.formats.hosts import Host
-from tranship.formats.messages import Request, split
-from tranship.formats.realm import is_link_local
+from tranship.formats.messages import Origin, Request
+from tranship.formats.realm import may_hold_content
 from tranship.http.client import MAX_ERROR
 from tranship.model import mediatypes, naming
 from tranship.model.descriptor import Descriptor, Root
@@ -172,12 +172,15 @@ class RegistrySource:
         with a client that has no credentials at all (CVE-2020-15157), and only when the user asked for it.
         """
         failed: TranshipError | None = None
+        registry = self._session.hosts(self.home(descriptor) or self._references[0], "pull")[-1].origin.host
         for url in descriptor.extra["urls"] if isinstance(descriptor.extra["urls"], list) else ():
             try:
-                origin = split(url if isinstance(url, str) else "")
-                if is_link_local(origin.hostname or ""):
-                    raise PolicyRefused(f"{descriptor} names {printable(origin.netloc)}, which is no place for content")
-                host = Host(registry=origin.netloc, url=f"{origin.scheme}://{origin.netloc}")
+                origin = Origin.of(url if isinstance(url, str) else "")
+                if not may_hold_content(origin.host, registry):
+                    raise PolicyRefused(
+                        f"{descriptor} names {printable(origin.authority)}, which is no place for content"
+                    )
+                host = Host(registry=origin.authority, url=str(origin))
                 ranged = bool(offset) or count is not None
                 last = "" if count is None else offset + count - 1
                 headers = {"Range": f"bytes={offset}-{last}"} if ranged else {}

@@ -41,10 +41,10 @@ def redirect(
 
 
 @fault("location", aim=("upload",))
-def location(strike: Strike, *, form: LocationForm = "absolute") -> Response | None:
+def location(strike: Strike, *, form: LocationForm = "absolute", url: str | None = None) -> Response | None:
     """An upload's Location is `"relative"` (as without this fault), `"absolute"`, the `"last-segment"` alone, has `"no-scheme"`
     (//host/path), carries a `"query"` that must come back (400 otherwise), lies `"elsewhere"` (another port), or there
-    `"plain"` (http), is `"missing"`, a `"file"`, or `"junk"`.
+    `"plain"` (http), is `"missing"`, a `"file"`, or `"junk"`; or is the `url` given.
     """
     request = strike.request
     opens = request.kind in ("upload.start", "upload.mount", "upload.single")
@@ -54,7 +54,7 @@ def location(strike: Strike, *, form: LocationForm = "absolute") -> Response | N
     given = response.headers.get("Location")
     if given is None or "/uploads/" not in given:
         return None
-    bent = _LOCATIONS[form](strike, given)
+    bent = url if url is not None else _LOCATIONS[form](strike, given)
     response.headers.remove("Location")
     if bent is not None:
         response.headers.set("Location", bent)
