@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tranship._api.services.containers.v1 import containers_pb2 as co
 from tranship._api.services.content.v1 import content_pb2 as c
 from tranship._api.services.events.v1 import events_pb2 as e
 from tranship._api.services.images.v1 import images_pb2 as i
@@ -18,7 +19,7 @@ from tranship._api.wellknown import Any, Empty, FieldMask, Timestamp
 from tranship.containerd import records
 from tranship.containerd.channel import Channel
 from tranship.containerd.codec import pack
-from tranship.containerd.methods import Content, Events, Images, Leases, Namespaces, Snapshots
+from tranship.containerd.methods import Containers, Content, Diff, Events, Images, Leases, Namespaces, Snapshots
 from tranship.daemon.events import BACKLOG, BACKLOG_BYTES
 from tranship.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unsupported
 from tranship.model.digest import Digest
@@ -325,8 +326,24 @@ def test_there_are_no_snapshots_and_none_can_be_made(channel):
         channel.unary(Snapshots.STAT, s.StatSnapshotRequest(key="k"))
     with pytest.raises(NotFound, match=r"^snapshot k does not exist: not found$"):
         channel.unary(Snapshots.UPDATE, s.UpdateSnapshotRequest(info={"name": "k"}))
-    with pytest.raises(Unsupported):
-        channel.unary(Snapshots.PREPARE, s.PrepareSnapshotRequest(key="k"))
+    for method in (Snapshots.PREPARE, Snapshots.VIEW, Snapshots.COMMIT, Diff.APPLY, Diff.DIFF):
+        with pytest.raises(Unsupported, match=r"^this daemon moves images and does not unpack them: not implemented$"):
+            channel.unary(method, method.request())
+
+
+def test_there_are_no_containers_and_none_can_be_made(channel):
+    assert list(channel.server_stream(Containers.LIST_STREAM, co.ListContainersRequest())) == []
+    assert channel.unary(Containers.LIST, co.ListContainersRequest()).containers == []
+    absent = (
+        (Containers.GET, co.GetContainerRequest(id="x")),
+        (Containers.UPDATE, co.UpdateContainerRequest(container={"id": "x"})),
+        (Containers.DELETE, co.DeleteContainerRequest(id="x")),
+    )
+    for method, request in absent:
+        with pytest.raises(NotFound, match=r'^container "x": not found$'):
+            channel.unary(method, request)
+    with pytest.raises(Unsupported, match="runs no containers"):
+        channel.unary(Containers.CREATE, co.CreateContainerRequest(container={"id": "x"}))
 
 
 # ------------------------------------------------------------------------------------------------- what is more than enough

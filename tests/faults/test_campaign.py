@@ -27,6 +27,7 @@ ROUNDS = {
     "load": 1,
     "proto": 120,
     "soak": 1,
+    "exports": 10,
     "syscalls": 4,
     "enospc": 2,
     "power": 2,
@@ -35,7 +36,13 @@ ROUNDS = {
     "atheris": 0,  # a part for hours
 }
 ROOT = [pytest.mark.root]
-MARKS = {"enospc": ROOT, "power": ROOT, "power-commands": ROOT, "syscalls": [pytest.mark.peer("strace")]}
+MARKS = {
+    "enospc": ROOT,
+    "power": ROOT,
+    "power-commands": ROOT,
+    "syscalls": [pytest.mark.peer("strace")],
+    "exports": [pytest.mark.peer("ctr", "containerd")],
+}
 
 
 def test_every_part_has_its_rounds_here() -> None:

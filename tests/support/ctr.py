@@ -6,6 +6,7 @@ unpacks images can say. Of an error the end of its text is compared, by which cl
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from support.peers import Peers
@@ -88,12 +90,25 @@ class World:
         assert not done.returncode, done.stderr
         return done.stdout
 
+    @contextlib.contextmanager
+    def listening(self, *args: str) -> Iterator[Callable[[], list[str]]]:
+        """Within it a command runs; what it has printed so far."""
+        path = self.folder / "heard"
+        with path.open("wb") as file:
+            command = [*self._command(), *args]
+            process = subprocess.Popen(command, env=self._peers.environment(self.program), stdout=file)
+        try:
+            yield lambda: path.read_text().splitlines()
+        finally:
+            process.terminate()
+            process.wait()
+
+    def _command(self) -> list[str]:
+        return self._peers.command(self.program, "--address", str(self._address), "--namespace", self.namespace)
+
     def _run(self, args: tuple[str, ...], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
-        command = self._peers.command(
-            self.program, "--address", str(self._address), "--namespace", self.namespace, *args
-        )
         return subprocess.run(
-            command,
+            [*self._command(), *args],
             env=self._peers.environment(self.program),
             cwd=self.folder,
             input=stdin,

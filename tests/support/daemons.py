@@ -80,8 +80,11 @@ class Containerd:
 
 
 @contextlib.contextmanager
-def containerd(suite: str = "") -> Iterator[Containerd]:
-    """A containerd without plugins that need a cluster, a network or a system bus."""
+def containerd(suite: str = "", *, collects: bool = False) -> Iterator[Containerd]:
+    """A containerd without plugins that need a cluster, a network or a system bus.
+
+    It collects garbage when a client waits for that, and never amid a test's commands, by itself, unless it `collects`.
+    """
     program = find(f"containerd{suite}")
     find(f"ctr{suite}")
     with temporary_home() as home:
@@ -98,8 +101,11 @@ def containerd(suite: str = "") -> Iterator[Containerd]:
             f"version = 2\nroot = '{home.path}/root'\nstate = '{home.path}/state'\n"
             f"disabled_plugins = {[f'io.containerd.{name}' for name in disabled]}\n"
             f"[grpc]\naddress = '{address}'\n[ttrpc]\naddress = '{address}.ttrpc'\n"
-            # It collects garbage when a client waits for that, and never amid a test's commands, by itself.
-            "[plugins.'io.containerd.gc.v1.scheduler']\nstartup_delay = '24h'\nmutation_threshold = 0\n",
+            + (
+                ""
+                if collects
+                else "[plugins.'io.containerd.gc.v1.scheduler']\nstartup_delay = '24h'\nmutation_threshold = 0\n"
+            ),
             "utf-8",
         )
 

@@ -16,7 +16,9 @@ from typing import ClassVar, Generic, TypeVar
 from google.protobuf.message import Message
 
 from tranship._api.grpc.health.v1 import health_pb2 as health
+from tranship._api.services.containers.v1 import containers_pb2 as containers
 from tranship._api.services.content.v1 import content_pb2 as content
+from tranship._api.services.diff.v1 import diff_pb2 as diff
 from tranship._api.services.events.v1 import events_pb2 as events
 from tranship._api.services.images.v1 import images_pb2 as images
 from tranship._api.services.introspection.v1 import introspection_pb2 as introspection
@@ -169,6 +171,26 @@ class Snapshots(Service):
     CLEANUP = Unary(SERVICE, "Cleanup", snapshots.CleanupRequest, Empty)
 
 
+class Diff(Service):
+    """Layers and what they make of a file system; of interest as Snapshots are."""
+
+    SERVICE = "containerd.services.diff.v1.Diff"
+    APPLY = Unary(SERVICE, "Apply", diff.ApplyRequest, diff.ApplyResponse)
+    DIFF = Unary(SERVICE, "Diff", diff.DiffRequest, diff.DiffResponse)
+
+
+class Containers(Service):
+    """What runs; of interest only to say that nothing does."""
+
+    SERVICE = "containerd.services.containers.v1.Containers"
+    GET = Unary(SERVICE, "Get", containers.GetContainerRequest, containers.GetContainerResponse)
+    LIST = Unary(SERVICE, "List", containers.ListContainersRequest, containers.ListContainersResponse)
+    LIST_STREAM = ServerStream(SERVICE, "ListStream", containers.ListContainersRequest, containers.ListContainerMessage)
+    CREATE = Unary(SERVICE, "Create", containers.CreateContainerRequest, containers.CreateContainerResponse)
+    UPDATE = Unary(SERVICE, "Update", containers.UpdateContainerRequest, containers.UpdateContainerResponse)
+    DELETE = Unary(SERVICE, "Delete", containers.DeleteContainerRequest, Empty)
+
+
 class Health(Service):
     """gRPC's own question whether a server serves."""
 
@@ -188,6 +210,8 @@ SERVICES: tuple[type[Service], ...] = (
     Transfer,
     Events,
     Snapshots,
+    Diff,
+    Containers,
     Health,
 )
 

@@ -26,7 +26,7 @@ from tranship.daemon.collector import Collector
 from tranship.daemon.events import Events
 from tranship.daemon.metrics import Counting, Metrics
 from tranship.daemon.relay import Relay
-from tranship.daemon.services import health, snapshots, version
+from tranship.daemon.services import containers, diff, health, snapshots, version
 from tranship.daemon.services.content import ContentService
 from tranship.daemon.services.events import EventsService
 from tranship.daemon.services.images import ImagesService
@@ -156,6 +156,8 @@ class Daemon:
             *version.routes(),
             *health.routes(),
             *snapshots.routes(),
+            *diff.routes(),
+            *containers.routes(),
             *IntrospectionService(_uuid(self._store)).routes(),
             *NamespacesService(self._store, self.events).routes(),
             *LeasesService(self._store, self.collector).routes(),

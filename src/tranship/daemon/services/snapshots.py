@@ -27,10 +27,10 @@ def routes() -> list[Route]:
         unary(Snapshots.REMOVE, _absent),
         unary(Snapshots.UPDATE, _absent_info),
         server_stream(Snapshots.LIST, _list),
-        unary(Snapshots.PREPARE, _refuse),
-        unary(Snapshots.VIEW, _refuse),
-        unary(Snapshots.COMMIT, _refuse),
-        unary(Snapshots.CLEANUP, _refuse),
+        unary(Snapshots.PREPARE, refuse),
+        unary(Snapshots.VIEW, refuse),
+        unary(Snapshots.COMMIT, refuse),
+        unary(Snapshots.CLEANUP, refuse),
     ]
 
 
@@ -48,5 +48,6 @@ def _list(_: pb.ListSnapshotsRequest, __: Call) -> Iterator[pb.ListSnapshotsResp
     return iter(())
 
 
-def _refuse(_: object, __: Call) -> NoReturn:
+def refuse(_: object, __: Call) -> NoReturn:
+    """Unsupported, in a sentence that people will read."""
     raise Unsupported("this daemon moves images and does not unpack them: not implemented")
