@@ -27,7 +27,7 @@ from tranship.containerd.channel import Channel
 from tranship.containerd.methods import Namespaces, Unary, Version
 from tranship.containerd.streams import ByteWriter
 from tranship.containerd.wire import WireImageStore, WireImportStream
-from tranship.daemon import logs, metrics, notify
+from tranship.daemon import logs, metrics, notify, relay
 from tranship.daemon.server import Daemon
 from tranship.errors import InvalidArgument, NotFound, TranshipError, Unsupported
 
@@ -354,6 +354,44 @@ def test_figures_at_a_unix_socket_are_their_owners_alone(folder):
         wire.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         assert b"tranship_build_info{" in wire.makefile("rb").read()
     assert not os.path.exists(where)
+
+
+def test_figures_are_served_to_few_at_once(folder):
+    """Others of this machine may connect to a port, and say nothing."""
+    with metrics.served(metrics.Metrics(), "127.0.0.1:0") as where, contextlib.ExitStack() as stack:
+        host, _, port = where.rpartition(":")
+        silent = [stack.enter_context(socket.create_connection((host, int(port)), 30)) for _ in range(metrics.READERS)]
+        one_more = stack.enter_context(socket.create_connection((host, int(port)), 30))
+        assert one_more.recv(1) == b""
+        silent[0].close()
+        eventually(lambda: read_or_nothing(f"http://{where}/metrics"))
+
+
+def read_or_nothing(url):
+    with contextlib.suppress(OSError):
+        return read(url)
+
+
+def test_connections_to_a_socket_that_was_handed_over_are_bounded(folder, monkeypatch):
+    path, ours = folder / "manager.sock", folder / "ours.sock"
+    monkeypatch.setattr(relay, "MOST", 3)
+    with (
+        socket.socket(socket.AF_UNIX) as listening,
+        socket.socket(socket.AF_UNIX) as behind,
+        contextlib.ExitStack() as stack,
+    ):
+        for one, where in ((listening, path), (behind, ours)):
+            one.bind(str(where))
+            one.listen()
+        stack.callback(relay.Relay(listening, str(ours)).close)
+        wires = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(4)]
+        for wire in wires:
+            wire.settimeout(30)
+            wire.connect(str(path))
+        assert wires[3].recv(1) == b""
+        accepted = [stack.enter_context(behind.accept()[0]) for _ in range(3)]
+        wires[0].sendall(b"hello")
+        assert accepted[0].recv(5) == b"hello"
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "192.0.2.1:80", "[::]:0", "nonsense", "127.0.0.1:http", ":"])

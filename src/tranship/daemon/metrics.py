@@ -25,6 +25,7 @@ from tranship.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+READERS = 16  # of the figures, at once
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HELP = {
     "tranship_build_info": ("gauge", "The version that runs."),
@@ -123,6 +124,25 @@ def _memory() -> float:
 # -------------------------------------------------------------------------------------------------------------- the page
 
 
+class _Few(socketserver.ThreadingMixIn):
+    """A thread for each connection, and at most READERS of them: any user of the machine may connect to a port."""
+
+    daemon_threads = True
+    _free = threading.Semaphore(READERS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)  # type: ignore[attr-defined]  # of the server that this is mixed into
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+
 @contextlib.contextmanager
 def served(metrics: Metrics, address: str) -> Iterator[str]:
     """Serve the figures at `HOST:PORT` of the loopback interface, or at the path of a unix socket; where it is."""
@@ -159,8 +179,8 @@ def served(metrics: Metrics, address: str) -> Iterator[str]:
 def _bound(address: str, handler: type[BaseHTTPRequestHandler], stack: contextlib.ExitStack) -> Any:
     if "/" in address:
 
-        class Unix(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-            daemon_threads = True
+        class Unix(_Few, socketserver.UnixStreamServer):
+            pass
 
         with stack.enter_context(Address(address)).binding() as path:
             return Unix(path, handler)
@@ -178,9 +198,8 @@ def _bound(address: str, handler: type[BaseHTTPRequestHandler], stack: contextli
             hint="127.0.0.1:9464, or the path of a socket",
         )
 
-    class Tcp(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    class Tcp(_Few, socketserver.TCPServer):
         allow_reuse_address = True
-        daemon_threads = True
         address_family = family
 
     return Tcp((str(where[0]), int(where[1])), handler)

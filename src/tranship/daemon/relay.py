@@ -11,7 +11,8 @@ import selectors
 import socket
 import threading
 
-_BUFFER = 256 << 10  # bytes
+MOST = 256  # connections at once; one more is closed again
+_BUFFER = 128 << 10  # bytes, for each direction of each
 
 
 class Relay:
@@ -50,6 +51,11 @@ class Relay:
     def _accept_one(self) -> None:
         with contextlib.suppress(OSError):  # whoever has gone again
             client, _ = self._listening.accept()
+            with self._lock:
+                full = len(self._open) >= 2 * MOST
+            if full:
+                client.close()
+                return
             client.setblocking(True)
             server = socket.socket(socket.AF_UNIX)
             try:
@@ -72,8 +78,9 @@ class Relay:
 
 
 def _copy(source: socket.socket, destination: socket.socket, done: threading.Barrier) -> None:
-    buffer = memoryview(bytearray(_BUFFER))
     with contextlib.suppress(OSError):
+        source.recv(1, socket.MSG_PEEK)  # whoever says nothing gets no buffer
+        buffer = memoryview(bytearray(_BUFFER))
         while count := source.recv_into(buffer):
             destination.sendall(buffer[:count])
     with contextlib.suppress(OSError):
