@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.raw_tar import END, header, member, padded, pax, record
+from torture.content import in_memory
+from tranship import Store, transfer
 from tranship.errors import DataLoss, InvalidArgument
 from tranship.formats.tar import read_index
 
@@ -96,3 +99,20 @@ def test_a_standard_stream_that_is_closed_or_full_changes_no_exit_code(
     done = subprocess.run(["bash", "-c", program], env=environment, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_fails_under_the_database_is_told_as_a_failing_disk(tmp_path: Path) -> None:
+    """Found by failing system calls: it was told as a store in the wrong state."""
+    words = [sys.executable, "-m", "tranship", "--root", str(tmp_path / "store")]
+    transfer(in_memory("example.com/app:1"), Store(root=tmp_path / "store", durability="process"))
+
+    def no_large_files() -> None:  # what the database writes beyond that fails, for another reason than a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    tag = [*words, "tag", "example.com/app:1", "example.com/app:2"]
+    done = subprocess.run(tag, preexec_fn=no_large_files, capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert "state.db" in done.stderr
+    assert "disk I/O error" in done.stderr
+    assert "hint: " in done.stderr
+    assert subprocess.run(tag, capture_output=True).returncode == 0

@@ -15,7 +15,15 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tranship.errors import DataLoss, FailedPrecondition, NoSpace, TranshipError, Unavailable, printable
+from tranship.errors import (
+    DataLoss,
+    FailedPrecondition,
+    NoSpace,
+    PermissionDenied,
+    TranshipError,
+    Unavailable,
+    printable,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -214,6 +222,13 @@ def _translated(error: Any, path: str) -> TranshipError:
             f"store database {shown} is damaged: {error}",
             hint="keep a copy of it, move it away, and import the images again; blobs are not touched",
         )
+    if code == sqlite3.SQLITE_IOERR:
+        return DataLoss(
+            f"the disk failed under the store's database {shown}: {error}",
+            hint="look after the disk, then let `tranship fsck` check the store",
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return PermissionDenied(f"store database {shown} cannot be written: {error}")
     return FailedPrecondition(f"store database {shown}: {error}")
 
 
