@@ -6,12 +6,14 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -442,3 +444,28 @@ def test_the_examples_of_its_help(start, folder):
         else:
             assert (program, words.pop(0)) == ("tranship", "daemon")
             running.append(start(*words).ready())
+
+
+# ----------------------------------------------------------------------------------------------------------------- its page
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/daemon.md").read_text("utf-8")
+
+
+def test_its_page_names_every_figure():
+    assert set(re.findall(r"`(tranship_\w+)", PAGE)) == set(metrics._HELP)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
+def test_the_units_of_its_page_are_good_ones(folder):
+    units = dict(re.findall(r"```ini\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+    assert set(units) == {"tranship.socket", "tranship.service"}
+    for name, text in units.items():
+        (folder / name).write_text(text.replace("/usr/bin/tranship", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *map(str, map(folder.joinpath, units))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not [line for line in done.stderr.splitlines() if "tranship." in line], done.stderr
