@@ -81,6 +81,7 @@ def test_looking_takes_up_nothing_that_was_forgotten(stocked):
         ("copy registry.example:5000 oci:x", "registry.example:5000 is a registry", "REPOSITORY"),
         ("copy docker://[::1]:5000 oci:x", "[::1]:5000 is a registry", "REPOSITORY"),
         ("copy app.tar out", "'out' does not say what it is", "archive:out or out.tar, oci:out, store:out"),
+        ("copy store:app:1 new.tar:1", "'new.tar:1' does not say what it is", "oci-archive:new.tar:1"),
         ("copy No/Such oci:x", "'No/Such' is no end", "archive:FILE"),
         ("export app:1 -o x.tar.xz", "x.tar.xz names a compression in which archives are not written", "*.tar.zst"),
         (
@@ -146,10 +147,10 @@ def test_zstd_layers_may_become_gzip_in_an_archive_for_old_docker(stocked):
         ("copy", "SRC, DST is missing", "--help"),
         ("version now", "now: that is too much", "--help"),
         ("copy a b --plattform linux/arm64", "there is no option --plattform", "did you mean --platform"),
-        ("copy a b --tls-verify=false", "there is no option --tls-verify", "--insecure accepts any certificate"),
+        ("copy a b --tls-verify=maybe", "--tls-verify is true or false, found 'maybe'", ""),
+        ("push --all a", "there is no option --all", "--all-platforms demands"),
         ("login -p secret registry.example", "there is no option -p", "--password-stdin reads it"),
-        ("rm -f app:1", "there is no option -f", "nothing is asked here"),
-        ("copy --all a b", "there is no option --all", "--all-platforms demands"),
+        ("copy -f a b", "there is no option -f", "nothing is asked here"),
         ("content ls --jsn", "there is no option --jsn", "did you mean --json?"),
         ("--root", "no command follows --root", "`tranship --help`"),
         ("-q", "no command follows -q", "`tranship --help`"),
@@ -161,6 +162,48 @@ def test_a_mistyped_option_is_told_in_our_words(tranship, words, said, hint):
     assert said in ran.err
     assert hint in ran.err.partition("hint: ")[2]
     assert "secret" not in ran.err
+
+
+def test_options_of_other_tools_that_mean_the_same_are_taken_and_not_shown(stocked, registry):
+    place = f"{registry.host}/habit:1"
+    stocked("push", "--tls-verify=false", "--retry-times", "2", "--digestfile", "sum", "app:1", place)
+    digest = stocked("digest", "app:1").lines
+    assert Path("sum").read_text().split() == digest
+    stocked("copy", "-a", "--src-tls-verify", "--dest-tls-verify=1", f"docker://{place}", "oci:whole:1")
+    assert stocked("digest", "-k", f"docker://{place}").lines == stocked("digest", "oci:whole").lines == digest
+    stocked("copy", "--platform", "linux/arm64", "oci:whole:1", "oci:part:1")
+    assert "is not there" in stocked.failing("copy", "--all", "oci:part:1", "oci:more:1").err
+    for word in ("tls-verify", "digestfile", "retry-times", "--all,", "skip-verify"):
+        assert word not in stocked("copy", "--help").out
+
+
+@pytest.mark.parametrize("words", ["--tls-verify=false", "--tls-verify=F", "-k"])
+def test_a_certificate_is_not_asked_for_by_any_words_for_it(words):
+    from tranship.cli.catalogue import every
+    from tranship.cli.parsing import parse
+
+    for command, ends in (("copy", ("a", "b")), ("pull", ("a",)), ("tags", ("a",)), ("login", ("a",))):
+        assert parse(every()[command], [words, *ends]).insecure is True
+        assert not parse(every()[command], ["--tls-verify", *ends]).insecure
+    sides = parse(every()["copy"], ["--src-tls-verify=false", "--dest-tls-verify=true", "a", "b"])
+    assert (sides.insecure, sides.src_insecure, sides.dest_insecure) == (None, True, None)
+
+
+def test_removing_by_force_takes_what_is_not_there_for_removed(stocked):
+    ran = stocked("rmi", "-f", "app:1", "no/such:1")
+    assert ran.lines == ["docker.io/library/app:1"]
+    assert "there is no image 'no/such:1'" in ran.err
+    assert stocked("rm", "--force", "--json", "no/such:1").json == {"removed": []}
+    assert stocked.failing("rm", "no/such:1").code == 3
+
+
+def test_an_image_of_an_archive_may_be_named_behind_the_file(stocked):
+    assert stocked("ls", "-q", "app.tar:1").lines == ["docker.io/library/app:1"]
+    stocked("copy", "app.tar:1", "oci:out:1")
+    assert stocked("digest", "oci:out").lines == stocked("digest", "app:1").lines
+    assert "app.tar" in stocked.failing("copy", "app.tar:2", "oci:out:2").err
+    Path("app.tar").rename("app.tar:1")  # a file of that very name is what was meant
+    assert stocked("ls", "-q", "app.tar:1").lines == ["docker.io/library/app:1"]
 
 
 def test_a_rate_counts_what_moved(stocked):

@@ -6,7 +6,8 @@
 
 A word with a scheme is taken at its word. A bare word is guessed at, for sources: a file, a layout, or what the command works
 on. A destination is guessed from its ending, or from a registry's host at its beginning, and never when something stands there
-already. FILE and DIR end at the first colon, as with skopeo; `archive:FILE` takes all of the rest, for names that have one.
+already. FILE and DIR end at the first colon, as with skopeo; `archive:FILE` takes all of the rest, for names that have one. The
+bare source FILE.tar:REF is that image of the archive, where there is such a file.
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ def destination(args: Namespace, text: str, *, default: str | None = None) -> Wr
         refuse_foreign(text)
         raise InvalidArgument(
             f"'{end}' does not say what it is",
-            hint=f"write archive:{end} or {end}.tar, oci:{end}, store:{end}, or docker://HOST/…",
+            hint=f"write oci-archive:{end} or docker-archive:{end}"
+            if _archive_of(text)
+            else f"write archive:{end} or {end}.tar, oci:{end}, store:{end}, or docker://HOST/…",
             side="destination",
         )
     found: Writable = _made(end)
@@ -143,6 +146,8 @@ def _guessed(text: str) -> tuple[str, str] | None:
         return "archive", text
     if os.path.isdir(text) and os.path.exists(os.path.join(text, "oci-layout")):
         return "oci", text
+    if os.path.isfile(_archive_of(text) or ""):
+        return "archive", text
     if _suffix(text):  # a file that is not there is named so in the error
         return "archive", text
     return None
@@ -194,6 +199,12 @@ def _begins_with_host(text: str) -> bool:
         return False
 
 
+def _archive_of(text: str) -> str | None:
+    """FILE.tar of FILE.tar:REF."""
+    path, colon, _ = text.partition(":")
+    return path if colon and _suffix(path) else None
+
+
 def _suffix(text: str) -> str | None:
     return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if text.endswith(suffix)), None)
 
@@ -238,7 +249,8 @@ def _archive(end: End) -> Archive:
     from tranship.endpoints.archive import Archive
 
     form = {"oci-archive": "oci", "docker-archive": "docker"}.get(end.scheme or "", "auto")
-    path, chosen = end.file_and_names() if form != "auto" else (end.rest, ())
+    takes_name = form != "auto" or (end.is_source and end.rest == end.text and not os.path.lexists(end.text))
+    path, chosen = end.file_and_names() if takes_name else (end.rest, ())
     if not path:
         raise InvalidArgument(f"{end} names no file", hint=_ASIDE)
     if end.is_source:

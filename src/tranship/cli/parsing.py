@@ -7,6 +7,7 @@ import importlib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from tranship.cli import habits
 from tranship.errors import InvalidArgument, printable
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ _SAID = (
 )
 # Options of other tools, and what does the same here.
 _ELSEWHERE = {
-    **dict.fromkeys(
-        ("--tls-verify", "--src-tls-verify", "--dest-tls-verify"),
-        "--insecure accepts any certificate, --plain-http speaks http",
-    ),
     **dict.fromkeys(("-p", "--password"), "--password-stdin reads it, so that the list of processes does not show it"),
     **dict.fromkeys(("--os", "--arch", "--override-os", "--override-arch"), "say --platform OS/ARCH"),
     "--multi-arch": "say --all-platforms, or --platform OS/ARCH",
@@ -115,6 +112,7 @@ def parser_of(command: Command) -> Parser:
         epilog=_examples(module),
     )
     module.arguments(parser)
+    habits.add(parser, command.name)
     if not parser.is_family:
         parser.usage = " ".join((parser.prog, "[OPTION…]", *parser.argument_words))
     return parser
