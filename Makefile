@@ -41,7 +41,7 @@ bench: $(VENV)/.tests peers  ## build the large images, measure tranship and its
 	$(BIN)/python bench/images.py
 	for figure in $(FIGURES); do $(BIN)/python bench/$$figure.py || exit; done
 	$(BIN)/python bench/report.py
-FIGURES ?= export import reflink registry mirror daemon again growth registry_growth memory startup store_list
+FIGURES ?= export import reflink registry mirror daemon again ranges growth registry_growth memory startup store_list
 
 docs: $(VENV)/.docs  ## the documentation, in site/
 	$(BIN)/python tools/docs.py

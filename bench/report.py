@@ -14,7 +14,7 @@ from plot import Bar, Panel, svg
 
 FIGURES = (
     *("export", "import", "reflink", "registry", "mirror", "daemon", "again"),
-    *("growth", "registry_growth", "memory", "startup", "store_list"),
+    *("ranges", "growth", "registry_growth", "memory", "startup", "store_list"),
 )
 PANELS = {  # of the plot: a figure and the number of its table
     "Export: a store or layout → an archive": ("export", 0),
