@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.pages import Reader, blocks
-from tranship.testing.registry import RegistryServer
+from tranship.testing.registry import FAULTS, RegistryServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,3 +125,16 @@ def test_tests_and_files_that_pages_name_exist() -> None:
             assert (REPOSITORY / name).exists() or name == "bench/RESULTS.md", f"{page.name} names {name}"
         for path, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
             assert f"def {test}(" in (REPOSITORY / path).read_text(), f"{page.name} names {path}::{test}"
+
+
+def test_every_statement_of_the_distribution_specification_names_its_tests() -> None:
+    page = (DOCS / "registries.md").read_text().partition("## What the specification asks of clients")[2]
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| the specification")]
+    assert len(rows) > 30
+    for row in rows:
+        assert re.search(r"`tests/\w+/test_\w+\.py::test_\w+`", row.split("|")[3]), row
+        for faults in re.findall(r"` \(((?:`[\w-]+`(?:, )?)+)\)", row):
+            assert set(re.findall(r"[\w-]+", faults)) <= set(FAULTS), row
+    ours = REPOSITORY / "tests/matrix/test_registry_conformance.py"
+    named = set(re.findall(r"test_registry_conformance\.py::(\w+)", page))
+    assert set(re.findall(r"^def (test_\w+)", ours.read_text(), re.MULTILINE)) == named

@@ -1,43 +1,4 @@
-"""What the OCI distribution specification (1.1) wants of clients, statement by statement.
-
-Pulling
-- SHOULD name the manifest types that it takes: test_manifests_are_asked_for_by_their_types
-- SHOULD ignore parameters of a Content-Type: test_parameters_of_a_content_type_mean_nothing
-- SHOULD reject a manifest whose mediaType is not its Content-Type: test_a_manifest_that_is_said_to_be_another_kind_is_refused
-- MUST verify Docker-Content-Digest if it uses it, SHOULD verify what it asked for by digest: rows `wrong-digest-header`,
-  `wrong-bytes`, `substitute` of tests/faults/test_registry_pull.py
-- supports registries without Docker-Content-Digest, HEAD, or lengths: rows `no-digest-header`, `no-head`, `head-without-length`
-- uses ranges, so that what has come is not asked for again: tests/faults/test_registry_cuts.py
-
-Pushing
-- SHOULD send the Location as it was given, with the digest added; it may be relative, absolute, or at another host: rows
-  `location` of tests/faults/test_registry_push.py
-- SHOULD follow each chunk's Location: row `upload-moves`; MUST send chunks in order with their Content-Range:
-  test_chunks_are_sent_as_the_specification_wants_them
-- SHOULD make no chunk but the last one smaller than OCI-Chunk-Min-Length: row `chunk-min-length`
-- after a 416 goes on where the session stands: row `chunk-refused`
-- SHOULD say the algorithm of a digest that is not SHA-256: test_a_digest_of_another_algorithm_is_announced
-- SHOULD cancel an upload that it gives up, and ignore a failure to: test_uploads_are_cancelled_when_a_push_fails
-- proceeds with an upload when a mount answers 202: rows `mount-ignored`, `mount-refused`
-- MUST give the manifest's own mediaType as its Content-Type, without parameters:
-  test_manifests_are_pushed_under_their_own_type_as_the_bytes_that_they_are
-- supports manifests of 4 megabytes: test_a_manifest_of_four_megabytes_goes_through
-
-Referrers
-- MUST keep the list of the referrers tag where OCI-Subject is absent, with artifactType and annotations, without duplicates:
-  test_the_list_of_referrers_is_kept_where_the_registry_does_not
-- SHOULD fail where something else is under that tag: test_what_is_no_list_of_referrers_is_not_overwritten
-- MUST fall back to the tag when the API answers 404, SHOULD take anything but an index there for nothing:
-  test_referrers_are_found_by_the_tag_and_nothing_is_made_of_something_else
-- SHOULD filter by itself when the registry did not: row `filter-ignored` of tests/faults/test_registry_lists.py
-- SHOULD take a deleted manifest out of the list: test_a_deleted_referrer_is_taken_out_of_the_list
-
-Lists, proxies, redirects, warnings
-- prefers Link for pages: test_pages_are_followed_by_their_links
-- SHOULD send `ns` to proxies alone, MUST NOT send them the registry's credentials: tests/matrix/test_registry_hosts.py
-- SHOULD follow redirects of any request, MUST NOT forward Authorization to another host: rows `redirect`
-- SHOULD report warnings, once, and do nothing else about them: test_warnings_are_reported_once
-"""
+"""What the OCI distribution specification (1.1) wants of clients: what no other test shows. docs/registries.md has every statement with its test."""
 
 from __future__ import annotations
 
