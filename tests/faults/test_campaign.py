@@ -24,13 +24,14 @@ ROUNDS = {
     "network": 16,
     "cuts": 3,
     "kill-daemon": 2,
+    "kill-large": 1,
     "load": 1,
     "proto": 120,
     "soak": 1,
     "exports": 10,
     "syscalls": 4,
     "enospc": 2,
-    "power": 2,
+    "power": 3,
     "power-commands": 1,
     "gc-race": 0,  # test_store_race.py has its time
     "atheris": 0,  # a part for hours

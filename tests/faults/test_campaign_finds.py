@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import pytest
 from support.raw_tar import END, header, member, padded, pax, record
 from torture.content import in_memory
 from tranship import Store, transfer
-from tranship.errors import DataLoss, InvalidArgument
+from tranship.errors import DataLoss, InvalidArgument, Unavailable
 from tranship.formats.tar import read_index
 
 if TYPE_CHECKING:
@@ -116,3 +117,26 @@ def test_a_disk_that_fails_under_the_database_is_told_as_a_failing_disk(tmp_path
     assert "disk I/O error" in done.stderr
     assert "hint: " in done.stderr
     assert subprocess.run(tag, capture_output=True).returncode == 0
+
+
+def test_a_socket_that_goes_away_while_it_is_looked_at_is_nobodys_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by killing a daemon amid clients: one that starts again takes its old socket away."""
+    pytest.importorskip("grpc")
+    from tranship._api.wellknown import Empty
+    from tranship.containerd.channel import Channel
+    from tranship.containerd.methods import Version
+
+    place = tmp_path / "t.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place))
+    allowed = os.access
+
+    def gone(path: str, mode: int) -> bool:
+        place.unlink(missing_ok=True)
+        return allowed(path, mode)
+
+    monkeypatch.setattr(os, "access", gone)
+    with Channel(place) as channel, pytest.raises(Unavailable):
+        channel.unary(Version.VERSION, Empty())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN of ext4 and XFS:
+FICLONE = 0x40049409
 NO_LOG_FLUSH = 2  # as a power cut does it, what is not on the disk is lost
 
 
@@ -46,6 +47,15 @@ def mounted(folder: Path, *options: object) -> Iterator[Path]:
             if subprocess.run(["umount", str(folder)], capture_output=True).returncode == 0:
                 break
             time.sleep(0.05)
+
+
+def clone(image: Path, copy: Path) -> None:
+    """What is on a disk at one moment, where its image lies on a file system with reflinks: a power cut for those that know no shutdown.
+
+    FICLONE takes the file as a whole; what the file system upon the image has not written to it by then is not in the copy.
+    """
+    with image.open("rb") as given, copy.open("wb") as made:
+        fcntl.ioctl(made, FICLONE, given.fileno())
 
 
 def cut_power(disk: Path) -> None:

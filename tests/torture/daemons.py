@@ -144,12 +144,12 @@ class Client:
 
 
 @contextlib.contextmanager
-def offering() -> Iterator[RegistryServer]:
-    """A registry with some images that share layers."""
+def offering(largest: int = 200_000, alike: int = 2) -> Iterator[RegistryServer]:
+    """A registry with some images that share layers: so many at a time their small ones. `largest`: bytes of a layer."""
     with RegistryServer() as registry:
         images = Memory()
         for number in range(IMAGES):
-            image(images, f"{registry.host}/app:{number}", number // 2, (1, 30_000, 200_000 + number % 2))
+            image(images, f"{registry.host}/app:{number}", number // alike, (1, 30_000, largest + number % 2))
         for name, target in images.names.items():
             one = Memory(images.blobs, {name: target})
             transfer(one, Registry(name, plain_http=True, credential=lambda *_: None, environment={}))
@@ -256,16 +256,28 @@ def _sound(root: Path) -> None:
 @part("kill-daemon")
 def kill_daemon(box: Box) -> None:
     """8 clients work with a daemon that is killed and started again on the same store, time after time."""
-    with offering() as registry, serving(box) as running:
+    with offering() as registry:
+        _kill_among(box, registry, clients=8, pause=(0.05, 0.6))
+
+
+@part("kill-large")
+def kill_large(box: Box) -> None:
+    """The same with 4 clients and images of 50 MB (1 MB in a slice), so that kills meet bytes on their way."""
+    with offering(1_000_000 if box.left == float("inf") else 50_000_000, alike=8) as registry:
+        _kill_among(box, registry, clients=4, pause=(0.2, 4))
+
+
+def _kill_among(box: Box, registry: RegistryServer, *, clients: int, pause: tuple[float, float]) -> None:
+    with serving(box) as running:
         ended = threading.Event()
-        clients = threading.Thread(
-            target=crowd, args=(box, running, registry.host, 8, ended.is_set), kwargs={"forgiving": True}
+        acting = threading.Thread(
+            target=crowd, args=(box, running, registry.host, clients, ended.is_set), kwargs={"forgiving": True}
         )
-        clients.start()
+        acting.start()
         try:
             for number in box.rounds():
                 with box.unbroken(f"kill {number}"):
-                    time.sleep(box.chance.uniform(0.05, 0.6))
+                    time.sleep(box.chance.uniform(*pause))
                     running.stop(signal.SIGKILL)
                     box.count("kills")
                     if number % 10 == 9:
@@ -274,7 +286,7 @@ def kill_daemon(box: Box) -> None:
                     running.start()
         finally:
             ended.set()
-            clients.join()
+            acting.join()
         running.stop()
         with box.unbroken("the store after all of it"):
             _sound(running.root)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from support import store_work
-from support.disks import Impossible, cut_power, mounted, tool
+from support.disks import Impossible, clone, cut_power, mounted, tool
 from torture import invariants
 from torture.box import part
 from torture.content import NAME, command, environment, run, versions
@@ -81,16 +81,16 @@ def _fill(box: Box, disk: Path, known: Versions, need: int) -> None:
 
 @part("power")
 def power(box: Box) -> None:
-    """Imports, removals and collections without end on ext4 and XFS; the power is cut, and what was acknowledged must be
+    """Imports, removals and collections without end on ext4, XFS and btrfs; the power is cut, and what was acknowledged must be
     whole after the next mount. Each disk sees one cut after another.
     """  # fmt: skip
-    kinds = [kind for kind in ("ext4", "xfs") if shutil.which(f"mkfs.{kind}")]
+    kinds = [kind for kind in ("ext4", "xfs", "btrfs") if shutil.which(f"mkfs.{kind}")]
     if not kinds:
-        raise Impossible("there is neither mkfs.ext4 nor mkfs.xfs")
+        raise Impossible("there is no mkfs")
     with box.scratch() as folder, contextlib.ExitStack() as stack:
         disks = {}
         for kind in kinds:
-            disks[kind] = stack.enter_context(box.scratch()) / kind
+            disks[kind] = (_cloneable(stack, folder) if kind == "btrfs" else folder) / kind
             with disks[kind].open("wb") as file:
                 file.truncate(320 * MIB)  # what XFS takes at least
             tool(f"mkfs.{kind}", "-q", disks[kind])
@@ -101,9 +101,20 @@ def power(box: Box) -> None:
                 box.count(f"cuts of {kind}")
 
 
+def _cloneable(stack: contextlib.ExitStack, folder: Path) -> Path:
+    """A folder on a file system with reflinks: btrfs knows no shutdown before Linux 6.19, so its cut is a clone of its image."""
+    image = folder / "clones.xfs"
+    with image.open("wb") as file:
+        file.truncate(1024 * MIB)
+    tool("mkfs.xfs", "-q", "-m", "reflink=1", image)
+    return stack.enter_context(mounted(folder / "clones", "-o", "loop", image))
+
+
 def _cut(box: Box, place: Path, image: Path) -> None:
     with mounted(place, "-o", "loop", image) as disk:
-        acknowledged = _until_cut(disk, box.chance.randint(0, 12), box.chance.uniform(0, 0.02))
+        acknowledged = _until_cut(disk, image, box.chance.randint(0, 12), box.chance.uniform(0, 0.02))
+    if image.name == "btrfs":
+        _after_the_cut(image).rename(image)
     with mounted(place, "-o", "loop", image) as disk, Store.open(disk / "store") as store:
         report = store.fsck(deep=True)
         assert report.ok, report.problems
@@ -118,7 +129,11 @@ def _cut(box: Box, place: Path, image: Path) -> None:
         store.gc()
 
 
-def _until_cut(disk: Path, wanted: int, more: float) -> int:
+def _after_the_cut(image: Path) -> Path:
+    return image.with_suffix(".cut")
+
+
+def _until_cut(disk: Path, image: Path, wanted: int, more: float) -> int:
     """Let a process import; cut the power a moment after so many images are acknowledged. How many were, by then."""
     words = [sys.executable, store_work.__file__, str(disk / "store"), "endless"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
@@ -127,7 +142,10 @@ def _until_cut(disk: Path, wanted: int, more: float) -> int:
         assert count == wanted, "the process has ended by itself"
         time.sleep(more)
         try:
-            cut_power(disk)
+            if image.name == "btrfs":
+                clone(image, _after_the_cut(image))
+            else:
+                cut_power(disk)
         finally:
             child.kill()
     return count

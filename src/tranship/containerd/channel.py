@@ -204,7 +204,7 @@ def _unreachable(path: str) -> TranshipError | None:
         return Unavailable(f"cannot reach the daemon at {shown}: {error.strerror}")
     if not stat.S_ISSOCK(mode):
         return Unavailable(f"cannot reach a daemon at {shown}: it is not a socket")
-    if not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK) and os.path.exists(path):  # a daemon that starts again takes its old socket away
         return PermissionDenied(
             f"the socket {shown} may not be opened by this user", hint="run as its owner, or as root"
         )
