@@ -25,6 +25,8 @@ from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from support.commands import Commands
 
 TAR_START = b"oci-layout".ljust(100, b"\0")
@@ -139,6 +141,63 @@ def test_a_second_signal_ends_a_command_without_a_transfer_too(stocked, monkeypa
     os.close(writers[0])
 
 
+STALLED = """
+import pathlib, time
+import tranship.cli.interruption as i
+import tranship.engine.spans as spans
+
+heard = i.Interruption._heard
+def tell(*args):
+    with open("heard", "a") as file:
+        file.write("x")
+    heard(*args)
+
+def take(*args, **settings):
+    pathlib.Path("stalled").touch()
+    time.sleep(3600)
+
+i.Interruption._heard = tell
+spans.take = take
+"""
+
+
+def interrupt_thrice(process: subprocess.Popen[bytes], number: int = signal.SIGINT) -> None:
+    """Once a worker has stalled: ask, insist, and leave."""
+
+    def heard(count: int) -> bool:
+        return Path("heard").exists() and len(Path("heard").read_text()) == count
+
+    eventually(Path("stalled").exists)
+    process.send_signal(number)
+    eventually(lambda: heard(1))
+    process.send_signal(number)
+    eventually(lambda: heard(2))
+    assert process.poll() is None
+    process.send_signal(number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_third_signal_leaves_a_worker_that_never_comes_back(stocked, monkeypatch, number, code):
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path.cwd()))
+        Path("sitecustomize.py").write_text(STALLED)
+        process = stocked.process("copy", "app.tar", "oci:out")
+        interrupt_thrice(process, number)
+        assert wait(process) == (code, "")
+    stocked("copy", "app.tar", "oci:out")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["blobs", "index.json", "oci-layout"]
+
+
+def test_a_third_signal_gives_the_terminal_back(stocked, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.setenv("TERM", "xterm")
+    Path("sitecustomize.py").write_text(STALLED)
+    code, text = in_terminal(["copy", "--progress", "tty", "app.tar", "oci:out"], interrupt_thrice)
+    assert code == 130
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert text.endswith("\x1b[?25h\r\n")
+
+
 # --- pipes and terminals ----------------------------------------------------------------------------------------------
 
 
@@ -166,7 +225,9 @@ def test_a_failing_export_leaves_a_pipe_without_an_end(stocked):
     assert stocked.failing("ls", "x.tar").code == 7
 
 
-def in_terminal(words: list[str], **settings: object) -> tuple[int, str]:
+def in_terminal(
+    words: list[str], meanwhile: Callable[[subprocess.Popen[bytes]], None] | None = None, **settings: object
+) -> tuple[int, str]:
     """Run a command whose stdout and stderr are a terminal; gives its code and all that it wrote there."""
     parent, child = pty.openpty()
     process = subprocess.Popen(
@@ -187,6 +248,8 @@ def in_terminal(words: list[str], **settings: object) -> tuple[int, str]:
 
     thread = threading.Thread(target=read)
     thread.start()
+    if meanwhile is not None:
+        meanwhile(process)
     code = process.wait(60)
     thread.join()
     os.close(parent)

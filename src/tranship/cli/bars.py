@@ -23,6 +23,7 @@ from tranship.engine.progress import Reporter, Stage
 if TYPE_CHECKING:
     from tranship.engine.progress import Progress as Event
 
+SHOW_CURSOR = b"\x1b[?25h\n"  # which is hidden while bars are drawn (DECTCEM)
 _MOST = 12  # lines of blobs; further ones are counted in the total alone
 
 

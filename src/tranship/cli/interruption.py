@@ -1,10 +1,15 @@
-"""Signals: the first asks politely, so that nothing half-made stays behind; the second, or a long silence, insists."""
+"""Signals: the first asks politely, so that nothing half-made stays behind; the second, or a long silence, insists.
+
+The third leaves at once, whoever is waited for: what stays behind then is what a kill leaves, and the next command finds it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from tranship.engine.run import CancelToken
@@ -18,6 +23,8 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self.remark: str | None = None  # what whoever interrupts wants to know
+        self.farewell = b""  # what gives the terminal back as it was, for who leaves at once
+        self._asked = 0  # signals heard
         self._token: CancelToken | None = None
         self._before: dict[int, Any] = {}
 
@@ -31,7 +38,10 @@ class Interruption:
         if self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            ours = (
+                self._asked and handler is signal.default_int_handler
+            )  # which would print a traceback amid Python's end
+            signal.signal(number, signal.SIG_DFL if ours else handler)
 
     @property
     def token(self) -> CancelToken:
@@ -56,7 +66,15 @@ class Interruption:
         first = self.signal is None
         if number != signal.SIGALRM:
             self.signal = signal.Signals(number)
+            self._asked += 1
+        if self._asked > 2:
+            self._leave()
         if not first or self._token is None:
             raise KeyboardInterrupt
         self._token.cancel(self.word)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+    def _leave(self) -> NoReturn:
+        with contextlib.suppress(OSError):
+            os.write(2, self.farewell)
+        os._exit(self.exit_code)

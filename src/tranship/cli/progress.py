@@ -37,10 +37,12 @@ def reporter(args: Namespace) -> Iterator[Reporter]:
     if how == "auto":
         how = "tty" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
     if how == "tty":
-        from tranship.cli.bars import Bars
+        from tranship.cli.bars import SHOW_CURSOR, Bars
 
+        args.interruption.farewell = SHOW_CURSOR
         with Bars() as bars:
             yield bars
+        args.interruption.farewell = b""
     elif how == "json":
         yield JsonLines()
     else:
