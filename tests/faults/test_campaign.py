@@ -29,6 +29,7 @@ ROUNDS = {
     "proto": 120,
     "soak": 1,
     "exports": 10,
+    "streams": 1,
     "syscalls": 4,
     "enospc": 2,
     "power": 3,
