@@ -148,9 +148,11 @@ import tranship.engine.spans as spans
 
 heard = i.Interruption._heard
 def tell(*args):
-    with open("heard", "a") as file:
-        file.write("x")
-    heard(*args)
+    try:
+        heard(*args)
+    finally:
+        with open("heard", "a") as file:
+            file.write("x")
 
 def take(*args, **settings):
     pathlib.Path("stalled").touch()
