@@ -57,7 +57,7 @@ lock: $(VENV)/.lock  ## resolve the dependencies anew, into requirements/*.lock
 	compile development pyproject.toml --extra daemon --group test --group check --group proto && \
 	compile docs pyproject.toml --extra daemon --group docs
 
-audit: $(VENV)/.lock  ## ask PyPI's advisory database about every locked dependency
+audit: $(VENV)/.lock  ## ask an advisory database, PyPI's or OSV's, about every locked dependency
 	@$(BIN)/python tools/audit.py requirements/*.lock
 
 clean:  ## remove what was built (downloads stay, in .peers and .cache)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ask PyPI's advisory database about every line of the lock files: `make audit`.
+"""Ask an advisory database about every line of the lock files: `make audit`. PyPI's is asked first, then OSV's.
 
 Exits with 1 when a locked version has a known vulnerability. An index that mirrors PyPI has no advisories, and some machines reach
 nothing else; then this says that nothing was audited and exits with 0, unless TRANSHIP_REQUIRE_AUDIT is set, as for a release.
@@ -13,31 +13,45 @@ import subprocess
 import sys
 from typing import Any
 
+SERVICES = {"pypi": "PyPI", "osv": "OSV"}
+PATIENCE = 300  # seconds for each
+
 
 def main(files: list[str]) -> int:
+    reasons = []
+    for service, name in SERVICES.items():
+        found, reason = ask(service, files)
+        audited = [one for one in found if "skip_reason" not in one]
+        if audited:
+            return tell(name, audited, len(found) - len(audited))
+        reasons.append(f"{name}: {f'knows none of {len(found)}' if found else reason}")
+    print(f"NOTHING WAS AUDITED: no advisory database can be reached from here ({'; '.join(reasons)})", file=sys.stderr)
+    return 1 if os.environ.get("TRANSHIP_REQUIRE_AUDIT") else 0
+
+
+def ask(service: str, files: list[str]) -> tuple[list[dict[str, Any]], str]:
+    """What a database says of each dependency, each once; nothing and the reason where it did not answer."""
     command = [sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", "--progress-spinner", "off"]
-    command += ["--format", "json", *(word for file in files for word in ("--requirement", file))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command += ["--vulnerability-service", service, "--format", "json"]
+    command += [word for file in files for word in ("--requirement", file)]
     try:
-        found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        every: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except subprocess.TimeoutExpired:
+        return [], f"no answer in {PATIENCE} s"
     except ValueError:  # it has ended before it had anything to say
-        found = []
-    audited = {one["name"]: one for one in found if "skip_reason" not in one}
-    skipped = {one["name"] for one in found} - audited.keys()
-    if not audited:
         last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
-        reason = f"it knows none of {len(skipped)}" if found else "".join(last)[:300]
-        print(
-            f"NOTHING WAS AUDITED: the advisory database cannot be reached from here ({reason[:300]})", file=sys.stderr
-        )
-        return 1 if os.environ.get("TRANSHIP_REQUIRE_AUDIT") else 0
-    vulnerable = [(one, flaw) for one in audited.values() for flaw in one["vulns"]]
+        return [], "".join(last)[:200]
+    return list({one["name"]: one for one in every}.values()), ""
+
+
+def tell(database: str, audited: list[dict[str, Any]], unknown: int) -> int:
+    vulnerable = [(one, flaw) for one in audited for flaw in one["vulns"]]
     for one, flaw in vulnerable:
-        print(
-            f"{one['name']} {one['version']}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no version'}"
-        )
+        mended = ", ".join(flaw["fix_versions"]) or "no version"
+        print(f"{one['name']} {one['version']}: {flaw['id']}, mended in {mended}")
     print(
-        f"{len(audited)} dependencies audited, {len(skipped)} unknown to the database, {len(vulnerable)} vulnerabilities"
+        f"{len(audited)} dependencies audited by {database}, {unknown} unknown to it, {len(vulnerable)} vulnerabilities"
     )
     return 1 if vulnerable else 0
 

@@ -7,26 +7,31 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement  # pytest brings it
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {"tranship": (), "daemon": (), "development": ("test", "check", "proto"), "docs": ("docs",)}
 
 
-def name_of(requirement: str) -> str:
-    return re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0].lower().replace(".", "-").replace("_", "-")
+def declared(lock: str) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    found = list(project["project"]["dependencies"])
+    if lock != "tranship":
+        found += project["project"]["optional-dependencies"]["daemon"]
+    for group in GROUPS[lock]:
+        found += project["dependency-groups"][group]
+    return [Requirement(one) for one in found]
 
 
 @pytest.mark.parametrize("lock", GROUPS)
-def test_everything_that_is_declared_is_locked(lock: str) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    declared = list(project["project"]["dependencies"])
-    if lock != "tranship":
-        declared += project["project"]["optional-dependencies"]["daemon"]
-    for group in GROUPS[lock]:
-        declared += project["dependency-groups"][group]
+def test_everything_that_is_declared_is_locked_at_a_version_that_it_allows(lock: str) -> None:
     text = (ROOT / "requirements" / f"{lock}.lock").read_text("utf-8")
-    locked = set(re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE))
-    assert {name_of(one) for one in declared} <= locked, "run `make lock`"
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", text, re.MULTILINE))
+    for one in declared(lock):
+        name = canonicalize_name(one.name)
+        assert name in locked, f"{one} is not locked: run `make lock`"
+        assert one.specifier.contains(locked[name], prereleases=True), f"{one}, not {locked[name]}: run `make lock`"
 
 
 @pytest.mark.parametrize("lock", GROUPS)
