@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Q = TypeVar("Q")
-ROOM = 4  # encoded messages; those are of byte streams, and large
+ROOM = 2  # encoded messages; those are of byte streams, and large
 
 
 class Outbox(Generic[Q]):
