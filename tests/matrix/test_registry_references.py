@@ -12,6 +12,7 @@ from support.http_proxy import ProxyServer
 from support.registry_runs import (
     ALICE,
     NEW,
+    OLD,
     REPOSITORY,
     Image,
     at,
@@ -23,8 +24,9 @@ from support.registry_runs import (
     run,
 )
 from tranship import Limits, Registry, Selection, Store, transfer
-from tranship.errors import DigestMismatch, NotFound, PolicyRefused, TranshipError
+from tranship.errors import DigestMismatch, NotFound, PolicyRefused, TranshipError, Unsupported
 from tranship.model import mediatypes
+from tranship.model.digest import Digest
 from tranship.testing.memory import Memory
 from tranship.testing.registry import TLS, Basic, RegistryServer
 
@@ -98,6 +100,30 @@ def test_an_index_and_one_of_its_manifests_go_together(server: RegistryServer) -
     with RegistryServer() as other:
         transfer(source, at(other, name="to/"))
         assert other.tags("to/from") == {"1": index, "1-amd64": NEW.digest}
+
+
+# --------------------------------------------------------------------------------------------------------------- which one
+
+
+def test_the_digest_beside_a_tag_is_what_counts(server: RegistryServer) -> None:
+    OLD.put(server)
+    NEW.put(server)  # the tag has moved on
+    images = Memory()
+    transfer(at(server, name=f"{REPOSITORY}:1@{OLD.digest}"), images)
+    assert images.blobs == OLD.everything
+    ran = run(at(server, name=f"{REPOSITORY}:1@{Digest.of(b'nothing')}"), Memory())
+    assert isinstance(ran.error, NotFound)
+
+
+@pytest.mark.parametrize("kind", ["v1+prettyjws", "v1+json"])
+def test_schema_1_is_refused_for_what_it_is(kind: str, server: RegistryServer) -> None:
+    raw = json.dumps({"schemaVersion": 1, "name": REPOSITORY, "tag": "1", "fsLayers": [], "history": []}).encode()
+    server.put_manifest(REPOSITORY, raw, f"application/vnd.docker.distribution.manifest.{kind}", ["1"], check=False)
+    images = Memory()
+    ran = run(at(server), images)
+    assert isinstance(ran.error, Unsupported), ran.told
+    assert "schema 1" in ran.told
+    assert not images.blobs
 
 
 # ------------------------------------------------------------------------------------------------------- what belongs to it
