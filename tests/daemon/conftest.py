@@ -82,5 +82,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(daemon, channel, store, images, tmp_path) -> Lab:  # fixtures
-    return Lab(daemon, channel, Transfers(channel), store, images, tmp_path)
+def lab(daemon, channel, store, images, tmp_path) -> Iterator[Lab]:  # fixtures
+    """Whatever a test does to it: in the end the store is sound, and no image lacks what it held."""
+    yield Lab(daemon, channel, Transfers(channel), store, images, tmp_path)
+    report = store.fsck(deep=True)
+    assert report.ok, [problem.detail for problem in report.problems]
