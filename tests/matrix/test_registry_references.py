@@ -178,6 +178,34 @@ def test_only_referrers_of_the_type_that_was_asked_for_come(server: RegistryServ
     assert [root.descriptor.digest for root in summary.roots if root.subject] == [wanted]
 
 
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "sha256-../../../victim/manifests/1",
+        "sha256-\x1b[2J",
+        f"sha256-{NEW.digest.hex}.sig",
+        f"sha256-{OLD.digest.hex}.../1",
+        f"sha256-{OLD.digest.hex}",
+    ],
+)
+def test_a_list_of_referrers_chooses_no_tags(evil: str) -> None:
+    """Not another image's signature, not a place in another repository, not the list's own tag."""
+    with RegistryServer(referrers=False) as server, RegistryServer() as other:
+        OLD.put(server)
+        about = referrer(server, OLD, KIND, 0)
+        tag = f"sha256-{OLD.digest.hex}"
+        listed = json.loads(server.content(REPOSITORY, tag))
+        listed["manifests"][0]["annotations"] = {"org.opencontainers.image.ref.name": evil}
+        server.put_manifest(REPOSITORY, json.dumps(listed).encode(), mediatypes.OCI_INDEX, [tag])
+        ran = run(at(server), at(other), selection=Selection(referrers=""))
+        assert ran.error is None, ran.told
+        assert other.tags(REPOSITORY) == {"1": OLD.digest}
+        assert about in other.state.repositories[REPOSITORY].manifests
+        assert list(other.state.repositories) == [REPOSITORY]
+        assert ran.summary is not None
+        assert f"{other.host}/{REPOSITORY}@{about}" in {root.name for root in ran.summary.roots}
+
+
 # --------------------------------------------------------------------------------------------------------- foreign layers
 
 

@@ -29,6 +29,11 @@ def fallback_tag(subject: Digest) -> str:
     return f"{subject.algorithm}-{subject.hex[:64]}"
 
 
+def cosign_tags(subject: Digest) -> tuple[str, ...]:
+    """The tags under which cosign keeps what belongs to an image: signatures, attestations, bills of materials."""
+    return tuple(f"{subject.algorithm}-{subject.hex}.{what}" for what in ("sig", "att", "sbom"))
+
+
 def referrers(
     repository: Repository, subject: Digest, artifact_type: str | None = None
 ) -> Flow[tuple[Descriptor, ...]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tranship.errors import InvalidArgument, printable
+from tranship.formats import referrers
 from tranship.model import naming
 from tranship.model.reference import Reference
 
@@ -111,9 +112,9 @@ def _refuse_collisions(placed: Sequence[Placed]) -> None:
 
 
 def _referrer(root: Root, home: Reference) -> Placed:
-    """A referrer beside its subject; with the tag that cosign gave it, if it has one."""
+    """A referrer beside its subject; with the tag that cosign gave it, if it has one. Others would be a stranger's choice."""
     tag = root.descriptor.annotations.get(naming.REF_NAME, "")
-    tagged = tag if tag.startswith(("sha256-", "sha512-")) else None
+    tagged = tag if root.subject is not None and tag in referrers.cosign_tags(root.subject) else None
     return Placed(root, replace(home, tag=tagged, digest=None if tagged else root.descriptor.digest))
 
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_COSIGN = (".sig", ".att", ".sbom")  # tags that cosign makes of a digest for what belongs to it
-
 
 class RegistrySource:
     """The readable side of a registry."""
@@ -84,8 +82,7 @@ class RegistrySource:
                 lambda host, place: self._session.run(host, referrers.referrers(place, subject.digest, artifact_type)),
             )
         }
-        for ending in _COSIGN if artifact_type is None else ():
-            tag = f"{subject.digest.algorithm}-{subject.digest.hex}{ending}"
+        for tag in referrers.cosign_tags(subject.digest) if artifact_type is None else ():
             with contextlib.suppress(NotFound):
                 root = self._resolve(home.with_digest(None).with_tag(tag))
                 found.setdefault(root.descriptor.digest, root.descriptor.annotated({naming.REF_NAME: tag}))
