@@ -82,8 +82,14 @@ class Lab:
 
 
 @pytest.fixture
-def lab(daemon, channel, store, images, tmp_path) -> Iterator[Lab]:  # fixtures
+def lab_of(images: Callable[[str], Path]) -> Callable[[Daemon, Channel, Store, Path], Lab]:
+    """Makes a lab of a daemon that is not the usual one."""
+    return lambda daemon, channel, store, folder: Lab(daemon, channel, Transfers(channel), store, images, folder)
+
+
+@pytest.fixture
+def lab(daemon, channel, store, lab_of, tmp_path) -> Iterator[Lab]:  # fixtures
     """Whatever a test does to it: in the end the store is sound, and no image lacks what it held."""
-    yield Lab(daemon, channel, Transfers(channel), store, images, tmp_path)
+    yield lab_of(daemon, channel, store, tmp_path)
     report = store.fsck(deep=True)
     assert report.ok, [problem.detail for problem in report.problems]

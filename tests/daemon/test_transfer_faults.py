@@ -1,5 +1,6 @@
 """Bad requests, clients that vanish in every phase, and what is left of them: nothing."""
 
+import contextlib
 import errno
 import gc
 import os
@@ -15,16 +16,19 @@ import pytest
 from support.transfers import NAMED, Transfers, registry
 from support.waiting import eventually
 from tranship import Layout, Registry
+from tranship._api.services.content.v1 import content_pb2 as c
+from tranship._api.services.leases.v1 import leases_pb2 as le
 from tranship._api.services.transfer.v1 import transfer_pb2 as pb
 from tranship._api.types.transfer import imagestore_pb2, importexport_pb2, registry_pb2
 from tranship._api.wellknown import Any, Empty
 from tranship.containerd.channel import Channel
 from tranship.containerd.codec import pack, pack_data, pack_window
 from tranship.containerd.ends import encode_end, transfer_request
-from tranship.containerd.methods import Transfer
-from tranship.containerd.streams import ByteReader
+from tranship.containerd.methods import Content, Leases, Transfer
+from tranship.containerd.streams import ByteReader, ByteWriter
 from tranship.containerd.wire import WireExportStream, WireImageStore, WireImportStream
 from tranship.daemon import ends
+from tranship.daemon.server import Daemon
 from tranship.engine.transfer import transfer
 from tranship.errors import (
     Cancelled,
@@ -41,6 +45,7 @@ from tranship.formats.stream_window import LARGE_CHUNK
 from tranship.model.platform import Platform
 from tranship.model.secret import Credential, Secret
 from tranship.pump import pump
+from tranship.store import Store
 from tranship.testing.registry import Basic, RegistryServer
 
 
@@ -406,3 +411,40 @@ def test_sixty_four_clients_at_once(lab):
     assert not failures
     assert len(lab.names()) == 65
     eventually(lambda: not left_over(lab))
+
+
+def test_import_for_which_there_is_no_space_leaves_nothing(home, lab_of, tmp_path):
+    with (
+        Store.open(tmp_path / "little", durability="process", quota=200_000) as store,
+        Daemon(store, home.path / "run/t.sock") as daemon,
+        Channel(daemon.address, namespace="lab") as channel,
+    ):
+        lab = lab_of(daemon, channel, store, tmp_path)
+        with pytest.raises(RateLimited) as caught:  # the code's class; a status has no finer one
+            lab.client.load(lab.archive("large"))
+        assert caught.value.code == "RESOURCE_EXHAUSTED"
+        assert lab.client.events[-1].event.startswith("Failed import: ")
+        nothing_is_left(lab)
+        with channel.stream(Content.WRITE) as call, pytest.raises(RateLimited):
+            call.send(c.WriteContentRequest(action=c.WRITE, ref="r", data=bytes(300_000)))
+            next(call)
+        lab.client.load(lab.archive("small"))
+        assert lab.names() == ["localhost/small:v1"]
+
+
+def test_transfer_whose_lease_is_deleted_meanwhile_stores_nothing(lab):
+    lab.channel.unary(Leases.CREATE, le.CreateRequest(id="mine"))
+    client = Transfers(lab.channel.with_lease("mine"))
+    data = lab.archive("small")
+    with lab.client.stream() as stream:  # that lives on
+        done = client.start(WireImportStream(stream=stream.id), WireImageStore(extra_references=NAMED))
+        writing = ByteWriter(stream)
+        writing.write(data[: len(data) // 2])
+        writing.flush()
+        lab.channel.unary(Leases.DELETE, le.DeleteRequest(id="mine", sync=True))
+        with contextlib.suppress(TranshipError):
+            writing.write(data[len(data) // 2 :])
+            writing.finish()
+        with pytest.raises(NotFound, match="lease does not exist"):
+            done.result(30)
+    nothing_is_left(lab)
