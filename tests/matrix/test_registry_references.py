@@ -18,12 +18,13 @@ from support.registry_runs import (
     at,
     auth,
     check_shown,
+    content,
     image,
     make_impatient,
     referrer,
     run,
 )
-from tranship import Limits, Registry, Selection, Store, transfer
+from tranship import Archive, Limits, Registry, Selection, Store, transfer
 from tranship.errors import DigestMismatch, NotFound, PolicyRefused, TranshipError, Unsupported
 from tranship.model import mediatypes
 from tranship.model.digest import Digest
@@ -204,6 +205,25 @@ def test_a_list_of_referrers_chooses_no_tags(evil: str) -> None:
         assert list(other.state.repositories) == [REPOSITORY]
         assert ran.summary is not None
         assert f"{other.host}/{REPOSITORY}@{about}" in {root.name for root in ran.summary.roots}
+
+
+@pytest.mark.parametrize("annotation", ["io.containerd.image.name", "org.opencontainers.image.ref.name"])
+def test_a_list_of_referrers_names_no_images(annotation: str, tmp_path: Path) -> None:
+    """Nor does an archive that was made of it, for whoever loads it."""
+    with RegistryServer(referrers=False) as server:
+        OLD.put(server)
+        referrer(server, OLD, KIND, 0)
+        tag = f"sha256-{OLD.digest.hex}"
+        listed = json.loads(server.content(REPOSITORY, tag))
+        listed["manifests"][0]["annotations"] = {annotation: "docker.io/library/alpine:3"}
+        server.put_manifest(REPOSITORY, json.dumps(listed).encode(), mediatypes.OCI_INDEX, [tag])
+        along = Selection(referrers="")
+        transfer(at(server), Store(root=tmp_path / "store"), selection=along)
+        transfer(at(server), Archive(tmp_path / "a.tar"), selection=along)
+        transfer(Archive(tmp_path / "a.tar"), Store(root=tmp_path / "imported"))
+        for name in ("store", "imported"):
+            assert content(Store(root=tmp_path / name))[1] == [f"{server.host}/{REPOSITORY}:1"]
+        assert b"alpine" not in (tmp_path / "a.tar").read_bytes()
 
 
 # --------------------------------------------------------------------------------------------------------- foreign layers

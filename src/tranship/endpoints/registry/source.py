@@ -75,7 +75,7 @@ class RegistrySource:
         """By the referrers API or its fallback tag, and by the tags that cosign makes of a digest."""
         home = self._homes.get(subject.digest, self._references[0])
         found = {
-            d.digest: d
+            d.digest: replace(d, annotations={})  # they may hold names, which are not the list's to give
             for d in self._session.on_hosts(
                 home,
                 "referrers",
