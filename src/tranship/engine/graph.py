@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from tranship.model.digest import Digest
 
 MAX_DESCRIPTORS = 10_000  # below one root, on average; the largest images have some hundreds
-MAX_READ = 64 * 1024 * 1024  # bytes of all documents of a transfer; what is kept of them takes five times the memory
+READ_FOR_ONE = 16 * 1024 * 1024  # bytes of the documents of one image; what is kept of them takes five times the memory
+READ_FOR_MORE = 1024 * 1024  # … of each further one
+MAX_READ = 64 * 1024 * 1024  # … of all images of a transfer
 DOCUMENTS_KEPT = 16 * 1024 * 1024  # bytes of documents held in memory from planning to writing; others are read again
 
 
@@ -46,17 +48,20 @@ class Graph:
         self._keeping = threading.Lock()  # documents come from several threads
         self._seen = 0  # edges read
         self._most = 0  # edges allowed
-        self._left = MAX_READ
+        self._images = 0
+        self._bytes = 0  # of documents read
 
     def read(self, roots: Sequence[Root]) -> None:
         """Read the documents below the roots, one level at a time, in parallel where the source gains by it."""
         for root in roots:
             _check_root(root)
         self._most += MAX_DESCRIPTORS * len(roots)
+        self._images += len(roots)
+        most_bytes = min(MAX_READ, READ_FOR_ONE + READ_FOR_MORE * self._images)
         level = [root.descriptor for root in roots]
         for _ in range(MAX_DEPTH + 1):
             wanted = list({d.digest: d for d in level if d.digest not in self.documents}.values())
-            self._left = check_total(wanted, self._left)
+            self._bytes = check_total(wanted, self._bytes, most_bytes)
             found = self._load_all(wanted)
             self.documents.update(zip((d.digest for d in wanted), found, strict=True))
             self._seen += sum(len(document.children) for document in found if document is not None)
@@ -146,15 +151,16 @@ class Graph:
         return [found[d] for d in sorted(found) if d not in named]
 
 
-def check_total(documents: Collection[Descriptor], left: int | None = None) -> int:
-    """Subtract their sizes from what is `left` of MAX_READ and return the rest; InvalidArgument below nothing."""
-    left = (MAX_READ if left is None else left) - sum(document.size for document in documents)
-    if left < 0 and len(documents) > 1:  # one alone has a limit of its own
+def check_total(documents: Collection[Descriptor], before: int = 0, most: int | None = None) -> int:
+    """Add their sizes to those `before`; InvalidArgument when that is more than `most`, or else MAX_READ."""
+    most = MAX_READ if most is None else most
+    total = before + sum(document.size for document in documents)
+    if total > most and len(documents) > 1:  # one alone has a limit of its own
         raise InvalidArgument(
-            f"the manifests and indexes of these images have more than {MAX_READ} bytes",
+            f"the manifests and indexes of these images have more than {most} bytes",
             hint="select fewer images at once",
         )
-    return left
+    return total
 
 
 def read_all(source: Source, descriptor: Descriptor, limit: int = MAX_DOCUMENT) -> bytes:

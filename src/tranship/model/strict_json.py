@@ -15,19 +15,21 @@ from tranship.errors import InvalidArgument, printable
 
 _GO_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # all of them stand in strings only
 _MAX_NESTING = 64  # what recurses over a value (json.dumps does) must not depend on how deep the stack is already
-_MAX_VALUES = 1_000_000  # of a document; the largest index.json that anybody reads has as many, in 150 MB of memory
+MAX_VALUES = 1_000_000  # of a document; the largest index.json that anybody reads has as many, in 150 MB of memory
 _MAX_DIGITS = 64  # of a number; Python's int() is quadratic in them (CVE-2020-10735)
 
 
-def loads(data: bytes, what: str) -> Any:
-    """Parse `data`; `what` names it in errors. Raises InvalidArgument."""
+def loads(data: bytes, what: str, most: int = MAX_VALUES) -> Any:
+    """Parse `data`, of at most about so many values; `what` names it in errors. Raises InvalidArgument."""
     try:
         text = data.decode("utf-8", "strict")
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"{what} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
     containers = text.count("{") + text.count("[")
-    if containers + text.count(",") > _MAX_VALUES:
-        raise InvalidArgument(f"{what} has more than {_MAX_VALUES} values")
+    if (
+        containers + text.count(",") > most
+    ):  # of which each takes up to 150 bytes of memory, an empty list in two bytes too
+        raise InvalidArgument(f"{what} has more than {most} values")
     try:
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float
