@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -274,6 +275,21 @@ def test_a_socket_for_everybody_is_refused(start, folder):
         assert process.popen.wait(60) == 4
     assert "everybody may connect" in process.log
     assert "SocketMode=0600" in process.log
+
+
+def test_a_socket_that_is_gone_again_is_refused(start, folder):
+    with handed_over(folder / "manager.sock") as settings:
+        (folder / "manager.sock").unlink()
+        process = start(**settings)
+        assert process.popen.wait(60) not in (0, -signal.SIGKILL)
+    assert "gone from" in process.log
+    assert "Traceback" not in process.log
+
+
+def test_it_may_open_as_many_files_as_the_system_lets_it(start):
+    soft, hard = 200, 900
+    process = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))).ready()
+    assert resource.prlimit(process.popen.pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
 def test_sockets_for_another_process_are_not_touched(folder):

@@ -43,6 +43,12 @@ def inherited(environ: Mapping[str, str]) -> socket.socket | None:
     path = found.getsockname()
     if isinstance(path, bytes) or not path:
         raise InvalidArgument("the socket that was handed over has no path: everybody may connect to it")
-    if os.stat(path).st_mode & stat.S_IWOTH:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise InvalidArgument(
+            f"the socket that was handed over is gone from {printable(path)}: {error.strerror}"
+        ) from None
+    if mode & stat.S_IWOTH:
         raise PermissionDenied(f"everybody may connect to {printable(path)}", hint="SocketMode=0600 in its unit")
     return found

@@ -74,6 +74,7 @@ def run(args: Namespace) -> int:
     from tranship.endpoints.store import Store
 
     del grpc
+    _open_many_files()
     level = logging.DEBUG if args.debug else logging.WARNING if args.quiet else logging.INFO
     logs.set_up(sys.stderr, level, args.log_format)
     log = logging.getLogger("tranship.daemon")
@@ -97,6 +98,15 @@ def run(args: Namespace) -> int:
         notify.notify("STOPPING=1", os.environ)
     log.info("stopped")
     return 0
+
+
+def _open_many_files() -> None:
+    """A call may hold three, and the usual limit for a process that does not ask is 1,024."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS gives less than it names
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextlib.contextmanager

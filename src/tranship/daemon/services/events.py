@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tranship._api.types.event_pb2 import Envelope
 from tranship._api.wellknown import Empty
+from tranship.containerd.codec import few
 from tranship.containerd.methods import Events as Methods
 from tranship.containerd.values import to_timestamp
 from tranship.daemon.calls import Route, server_stream, unary
@@ -50,6 +51,6 @@ class EventsService:
 
     def _subscribe(self, request: pb.SubscribeRequest, call: Call) -> Iterator[Envelope]:
         """Events of all namespaces, whatever the caller's: as containerd."""
-        with self._events.subscribe(list(request.filters)) as subscription:
+        with self._events.subscribe(few(request.filters, "filters")) as subscription:
             call.on_end(subscription.end)
             yield from subscription
