@@ -233,6 +233,21 @@ def test_pages_are_followed_by_their_links() -> None:
         assert server.counts == {"tags": 4, "catalog": 4}
 
 
+def test_only_so_many_different_warnings_are_reported() -> None:
+    class Nags(RegistryServer):
+        def handle(self, request: Any) -> Any:
+            response = super().handle(request)
+            for number in range(10):
+                response.headers.add("Warning", f'299 - "{len(self.requests)}.{number}"')
+            return response
+
+    with Nags() as server:
+        image(4, *range(10, 30)).put(server)
+        heard = Heard()
+        transfer(at(server), Memory(), reporter=heard)
+        assert len([event for event in heard.events if "warns: " in event]) == 20
+
+
 def test_warnings_are_reported_once() -> None:
     class Warns(RegistryServer):
         def handle(self, request: Any) -> Any:

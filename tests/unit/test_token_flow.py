@@ -326,3 +326,11 @@ def test_a_grant_is_reused_for_what_it_covers_until_it_runs_out() -> None:
     assert grants.find(scopes.pull("a"), 200.0) is None
     grants.forget(grant)
     assert grants.find(scopes.pull("a"), 150.0) is None
+
+
+def test_a_registry_that_wants_another_scope_each_time_fills_no_memory() -> None:
+    grants = Grants()
+    for number in range(1000):
+        grants.keep(Grant(Secret("Bearer t"), scopes.pull(f"r{number}"), until=200.0), 100.0)
+    found = [number for number in range(1000) if grants.find(scopes.pull(f"r{number}"), 150.0)]
+    assert found == list(range(1000 - 256, 1000))

@@ -45,6 +45,7 @@ _MAX_TOKEN = 32 * 1024  # characters; servers refuse headers beyond some 8 000 t
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750, section 2.1: no room for CR, LF or another header
 _DEFAULT_LIFE = 60.0  # seconds, when expires_in is absent (distribution, "Token response fields")
 _MAX_LIFE = 24 * 3600.0  # seconds; nothing runs longer on one token
+_MAX_KEPT = 256  # grants of one registry: a token may have 32 KB
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -81,10 +82,10 @@ class Grants:
             return next((grant for grant in self._kept.values() if grant.covers(wanted, now)), None)
 
     def keep(self, grant: Grant, now: float) -> None:
-        """Keep a new grant, and drop those that have run out."""
+        """Keep a new grant, and drop those that have run out, or the oldest: it is the registry that chooses scopes."""
         with self._lock:
-            self._kept = {scopes: old for scopes, old in self._kept.items() if now < old.until}
-            self._kept[grant.scopes] = grant
+            kept = [(scopes, old) for scopes, old in self._kept.items() if now < old.until and scopes != grant.scopes]
+            self._kept = {**dict(kept[1 - _MAX_KEPT :]), grant.scopes: grant}
 
     def forget(self, grant: Grant) -> None:
         """Drop a grant that was refused."""

@@ -37,6 +37,7 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 _HOSTS_DIRS = "/etc/containerd/certs.d:/etc/docker/certs.d"
+_WARNINGS = 20  # different ones that are passed on; a registry that has more to say is a nuisance
 _PER_HOST = 4  # requests at once; more gain nothing on a network and are impolite
 
 
@@ -56,7 +57,7 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
     heard: set[str] = set()
 
     def warned(text: str) -> None:
-        if text not in heard:
+        if text not in heard and len(heard) < _WARNINGS:
             heard.add(text)
             (run.notice if run is not None else log.warning)(text)
 
