@@ -138,10 +138,12 @@ def test_debugging_of_requests_does_not_stop_a_pull(both, host, images):
     both.same("images", "ls", "-q")
 
 
+@every_ctr
 def test_pull_by_ctr_itself_stores_the_image_and_fails_to_unpack_it(both, host, images):
     """ctr unpacks what it has pulled itself, and there is no snapshotter here; the image is there all the same."""
     name = offer(images("small"), host, "local/app:1")
-    done = both.ours.ctr("images", "pull", "--local", "--plain-http", name)
+    local = ["--local"] if both.ours.program == "ctr" else []
+    done = both.ours.ctr("images", "pull", *local, "--plain-http", name)
     assert done.code == 1
     assert "does not unpack them: not implemented" in done.err
     assert both.ours.ctr("images", "ls", "-q").out.split() == [name]
@@ -157,6 +159,19 @@ def test_push_takes_everything_there(both, host, images, tmp_path, kind, way):  
     both.same("images", "pull", "--plain-http", "--all-platforms", name)
     target = f"{host}/{kind}/target-{len(way)}:2"
     both.same("images", "push", *way, "--plain-http", target, name)
+    back = Registry(target, plain_http=True, credential=lambda *_: None, environment={})
+    transfer(back, Layout(tmp_path / "back"))
+    assert graphs.images(tmp_path / "back") == graphs.images(images(kind))
+
+
+@pytest.mark.parametrize("both", ["ctr@bookworm"], indirect=True)
+@pytest.mark.parametrize("kind", ["small", "multi", "docker", "zstd"])
+def test_push_by_ctr_1_6_takes_everything_there(both, host, images, tmp_path, kind):
+    name = offer(images(kind), host, f"{kind}/old-source:1")
+    for world in (both.ours, both.real):
+        assert world.ctr("content", "fetch", "--plain-http", "--all-platforms", name).code == 0
+    target = f"{host}/{kind}/old-target:2"
+    both.same("images", "push", "--plain-http", target, name)
     back = Registry(target, plain_http=True, credential=lambda *_: None, environment={})
     transfer(back, Layout(tmp_path / "back"))
     assert graphs.images(tmp_path / "back") == graphs.images(images(kind))
