@@ -273,7 +273,7 @@ def fuzz(box: Box) -> None:
 def atheris(box: Box) -> None:
     """Each target by atheris, for an equal share of the time."""
     if importlib.util.find_spec("atheris") is None:
-        raise Impossible("atheris is not installed: pip install atheris")
+        raise Impossible("atheris is not installed: pip install --group fuzz")
     share = max(2, int(box.left / len(TARGETS)) - 2)  # a process takes a moment to start
     with box.scratch() as folder:
         for target, _ in zip(TARGETS, box.rounds(), strict=False):

@@ -1,4 +1,4 @@
-"""Which children of a graph take part in a transfer. The only reader of `platforms` on the way of a transfer."""
+"""Which children of a graph take part in a transfer. `settling` asks, and reads `platforms` itself for a lone manifest."""
 
 from __future__ import annotations
 
