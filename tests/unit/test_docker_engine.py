@@ -1,5 +1,6 @@
 """An engine's API from our side, against one that says what a test tells it to."""
 
+import contextlib
 import json
 import socket
 import socketserver
@@ -111,7 +112,7 @@ def test_archive_is_one_that_the_engine_can_read(fake, images, version, layouts)
 
 def test_what_is_no_json_or_no_archive_is_refused(fake):
     fake.answers["/images/json"] = (200, b"<html>")
-    with pytest.raises(Unavailable, match="no JSON"):
+    with pytest.raises(Unavailable, match="not to be understood"):
         transfer(fake.end, Memory())
     fake.answers["/images/json"] = (200, b'[{"RepoTags": ["x:1", "<none>:<none>"]}, {"RepoTags": null}]')
     assert _Engine(str(fake.end.address)).names() == ("x:1",)
@@ -120,6 +121,27 @@ def test_what_is_no_json_or_no_archive_is_refused(fake):
     fake.answers["/images/get"] = (200, b"not a tar" * 1000)
     with pytest.raises(InvalidArgument):
         transfer(fake.end, Memory())
+
+
+@pytest.mark.parametrize("version", ["dev", "library-import", "master.dockerproject-2026"])
+def test_engine_of_no_release_gets_what_every_engine_reads(fake, images, version):
+    fake.answers["/version"] = (200, json.dumps({"Version": version}).encode())
+    fake.answers["/images/load"] = (200, b"")
+    transfer(Layout(images("small")), fake.end)
+    assert b"oci-layout" not in fake.taken
+
+
+@pytest.mark.parametrize(
+    "answer", [b"[]", b"7", b'[{"RepoTags": 7}]', b'{"Components": 7}', b"[7]", b'{"DriverStatus": [7]}', b"[" * 100_000]
+)  # fmt: skip
+def test_answers_of_another_shape_are_the_engines_fault(fake, images, answer):
+    for path in ("/images/json", "/version", "/info"):
+        fake.answers[path] = (200, answer)
+        with pytest.raises((Unavailable, NotFound)):
+            transfer(fake.end, Memory())
+        if path != "/images/json":
+            with contextlib.suppress(Unavailable, NotFound):
+                transfer(Layout(images("small")), fake.end)
 
 
 def test_waiting_for_an_engine_can_be_given_up(fake, images):

@@ -162,17 +162,21 @@ class _Engine:
 
     def names(self) -> tuple[str, ...]:
         """Every name of every image."""
-        tags = [tag for image in self._json("/images/json") for tag in image.get("RepoTags") or ()]
-        return tuple(tag for tag in dict.fromkeys(tags) if not tag.startswith("<none>"))
+        with self._understood("/images/json"):
+            tags = [tag for image in self._json("/images/json") for tag in image.get("RepoTags") or ()]
+            return tuple(tag for tag in dict.fromkeys(tags) if not tag.startswith("<none>"))
 
     def age(self) -> _Age:
         """What it can do."""
-        version = self._json("/version")
-        if any("podman" in str(part.get("Name", "")).lower() for part in version.get("Components") or ()):
-            return _Age(reads_layouts=True, zstd=True, keeps_indexes=False)
-        major = int(str(version.get("Version", "0")).partition(".")[0] or 0)
-        driver = dict(pair for pair in self._json("/info").get("DriverStatus") or () if len(pair) == 2)
-        snapshotter = "snapshotter" in str(driver.get("driver-type", ""))
+        with self._understood("/version"):
+            version = self._json("/version")
+            if any("podman" in str(part.get("Name", "")).lower() for part in version.get("Components") or ()):
+                return _Age(reads_layouts=True, zstd=True, keeps_indexes=False)
+            number = str(version.get("Version", "")).partition(".")[0]
+            major = int(number) if number.isdecimal() else 0  # of a build that is no release
+        with self._understood("/info"):
+            driver = dict(pair for pair in self._json("/info").get("DriverStatus") or () if len(pair) == 2)
+            snapshotter = "snapshotter" in str(driver.get("driver-type", ""))
         return _Age(reads_layouts=major >= 25, zstd=major >= 23, keeps_indexes=snapshotter and major >= 25)
 
     @contextlib.contextmanager
@@ -199,11 +203,17 @@ class _Engine:
 
     def _json(self, path: str) -> Any:
         with self.get(path) as response, _told(self.address):
-            raw = response.read(MAX_ANSWER + 1)
+            return json.loads(response.read(MAX_ANSWER))
+
+    @contextlib.contextmanager
+    def _understood(self, path: str) -> Iterator[None]:
+        """Within it an answer is read; what is no JSON, or of another shape, is the engine's fault."""
         try:
-            return json.loads(raw[:MAX_ANSWER])
-        except ValueError:
-            raise Unavailable(f"the engine at {printable(self.address)} answers {path} with what is no JSON") from None
+            yield
+        except (AttributeError, RecursionError, TypeError, ValueError) as error:
+            raise Unavailable(
+                f"the engine at {printable(self.address)} answers {path} with what is not to be understood: {error}"
+            ) from None
 
     def connected(self) -> http.client.HTTPConnection:
         """A new connection."""
@@ -235,7 +245,9 @@ class _Load:
         self._send(connection)
         with _told(self._engine.address):
             connection.send(b"0\r\n\r\n")
-        while not select.select([connection.sock], [], [], 0.1)[0]:
+        waiting = select.poll()
+        waiting.register(connection.sock, select.POLLIN)
+        while not waiting.poll(100):  # milliseconds
             self._run.check()
         self._answer(connection)
 
