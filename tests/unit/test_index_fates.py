@@ -115,3 +115,23 @@ def test_only_a_digest_is_a_pin() -> None:
     assert naming.repinned(f"app@{old}", old, new) == f"app@{new}"
     assert naming.repinned(f"app@{new}", old, old) == f"app@{new}"
     assert naming.repinned("app:1", old, new) == "app:1"
+
+
+def test_indexes_that_hold_the_next_one_often_are_met_once_each(tmp_path: Path) -> None:
+    bundle = Bundle()
+    below = bundle.index(
+        [{**bundle.image(label=str(platform)), "platform": platform.to_json()} for platform in (AMD, ARM)]
+    )
+    for _ in range(12):  # 68 billion ways down
+        below = bundle.index([{**below, "annotations": {"which": str(n)}} for n in range(8)])
+    bundle.root(below, "example.com/app:1")
+    nested = Layout(bundle.write(tmp_path / "nested"))
+    for fate in ("rewrite", "keep"):
+        root = transfer(nested, Memory(), selection=Selection(platforms=(AMD,), index=fate)).roots[0]
+        assert (root.descriptor.digest == nested_digest(nested)) == (fate == "keep")
+    (single,) = transfer(nested, Memory(), selection=Selection(platforms=(AMD,), index="single")).roots
+    assert single.descriptor.platform == AMD
+
+
+def nested_digest(layout: Layout) -> Digest:
+    return plan(layout, Memory()).roots[0].descriptor.digest

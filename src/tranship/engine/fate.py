@@ -35,20 +35,19 @@ class Fates:
         self._nodes = nodes
         self._source = source
         self._run = run
+        self._fresh: dict[Digest, Node] = {}  # by the digest of the index that each was made of
 
     def of(self, root: Root, wish: IndexFate | None, *, needs_closure: bool) -> tuple[Root, Partial | None]:
         """The root in its place, and the count when it arrives in part."""
         node = self._nodes[root.descriptor.digest]
         if node is None or not isinstance(node.document, Index):
             return root, None
-        selected: dict[Digest, Descriptor] = {}
-        self._gather(node, selected)
+        selected = self._gathered(node)
         if wish == "single" or (wish is None and needs_closure and not node.whole and len(selected) == 1):
             return self._single(root, selected.values()), None
         if node.whole:
             return root, None
-        listed: dict[Digest, Descriptor] = {}
-        self._gather_listed(node.document, listed)
+        listed = self._listed(node.document)
         chosen, all_there_are = _platforms(selected.values()), _platforms(listed.values())
         if wish == "rewrite":
             return self._rewritten_root(root, node.document, node, f"{chosen} of {all_there_are} platforms"), None
@@ -61,23 +60,33 @@ class Fates:
             )
         return root, Partial(root, chosen, all_there_are) if chosen < all_there_are else None
 
-    def _gather(self, node: Node, found: dict[Digest, Descriptor]) -> None:
-        """The manifests below a node that take part."""
-        for child in node.selected:
-            below = self._nodes.get(child.digest) if child.is_index else None
-            if below is not None:
-                self._gather(below, found)
-            elif child.is_manifest:
-                found.setdefault(child.digest, child)
+    def _gathered(self, node: Node) -> dict[Digest, Descriptor]:
+        """The manifests below a node that take part. What several indexes hold, a chain of doublings too, is met once."""
+        found: dict[Digest, Descriptor] = {}
+        met, waiting = set[Digest](), [node]
+        while waiting:
+            for child in waiting.pop().selected:
+                below = self._nodes.get(child.digest) if child.is_index else None
+                if below is not None and child.digest not in met:
+                    met.add(child.digest)
+                    waiting.append(below)
+                elif below is None and child.is_manifest:
+                    found.setdefault(child.digest, child)
+        return found
 
-    def _gather_listed(self, index: Index, found: dict[Digest, Descriptor]) -> None:
+    def _listed(self, index: Index) -> dict[Digest, Descriptor]:
         """All that an index lists, in place of an index in it what that one lists, where it was read."""
-        for child in index.manifests:
-            below = self._documents.get(child.digest) if child.is_index else None
-            if isinstance(below, Index):
-                self._gather_listed(below, found)
-            else:
-                found.setdefault(child.digest, child)
+        found: dict[Digest, Descriptor] = {}
+        met, waiting = set[Digest](), [index]
+        while waiting:
+            for child in waiting.pop().manifests:
+                below = self._documents.get(child.digest) if child.is_index else None
+                if not isinstance(below, Index):
+                    found.setdefault(child.digest, child)
+                elif child.digest not in met:
+                    met.add(child.digest)
+                    waiting.append(below)
+        return found
 
     def _single(self, root: Root, selected: Collection[Descriptor]) -> Root:
         if len(selected) != 1:
@@ -103,8 +112,10 @@ class Fates:
             below = self._nodes.get(child.digest)
             if below is None or below.whole or not isinstance(below.document, Index):
                 children.append(child)
-            elif (fresh := self._rewritten(child, below.document, below)).selected:
-                children.append(fresh.descriptor)
+            else:
+                fresh = self._fresh.get(child.digest) or self._rewritten(child, below.document, below)
+                if fresh.selected:
+                    children.append(replace(child, digest=fresh.descriptor.digest, size=fresh.descriptor.size))
         raw = node.raw
         if raw is None:
             raw = read_all(self._source, index.descriptor)
@@ -114,7 +125,7 @@ class Fates:
         raw = strict_json.dumps(value)
         descriptor = replace(descriptor, digest=Digest.of(raw, descriptor.digest.algorithm), size=len(raw))
         made = Node(replace(index, descriptor=descriptor, manifests=tuple(children)), tuple(children), raw)
-        self._nodes[descriptor.digest] = made
+        self._nodes[descriptor.digest] = self._fresh[index.descriptor.digest] = made
         return made
 
 
