@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tranship.errors import InvalidArgument, NoSpace, NotFound, printable
@@ -70,6 +69,8 @@ def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
 
 def make_directory(path: str, *, durability: Durability = "full") -> None:
     """Make a directory and those above it, where they are missing; FileExistsError when there is something else."""
+    from pathlib import Path  # needed here alone, and by no command that only looks
+
     above = Path(path)
     missing = [folder for folder in (above, *above.parents) if not os.path.exists(folder)]
     os.makedirs(path, exist_ok=True)

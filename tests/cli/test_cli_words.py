@@ -278,13 +278,13 @@ def test_a_dry_run_prints_the_names_that_the_run_will(stocked, registry):
 
 def test_a_table_fits_into_a_narrow_terminal(stocked, monkeypatch):
     whole = stocked("ls").lines
-    monkeypatch.setattr(output, "_columns", lambda: 60)
+    monkeypatch.setattr(output, "_room", lambda: 60)
     narrow = stocked("ls").lines
     assert [len(line) <= 60 for line in narrow] == [True] * 5
     assert all(full.startswith(line.removesuffix("…")) for full, line in zip(whole, narrow, strict=True))
-    monkeypatch.setattr(output, "_columns", lambda: 30)
+    monkeypatch.setattr(output, "_room", lambda: 30)
     assert stocked("ls").lines == [line.split()[0] for line in whole]
-    monkeypatch.setattr(output, "_columns", lambda: 10)  # a name is whole, or of no use
+    monkeypatch.setattr(output, "_room", lambda: 10)  # a name is whole, or of no use
     assert stocked("ls").lines == whole
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tranship import Limits, Registry, Reporter, Store, transfer
-from tranship.endpoints import store as endpoints_store
+from tranship.endpoints import receiving
 from tranship.endpoints.registry import session
 from tranship.errors import TranshipError
 from tranship.http.limits import Timeouts
@@ -192,7 +192,7 @@ def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(session, "Timeouts", Little)
     monkeypatch.setattr(session, "Retry", functools.partial(Retry, base=0.01, patience=0.2))
-    monkeypatch.setattr(endpoints_store, "RESUMABLE", LARGE // 2)
+    monkeypatch.setattr(receiving, "RESUMABLE", LARGE // 2)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+WIDE = 80  # columns of a terminal of which nobody knows more
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _LEGIBLE = 8  # characters of a column that tell something
 _LONG = 4096  # characters; a name is never cut, only escaped
@@ -72,7 +74,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     """
     cells = [list(headers), *([safe(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    room = _columns()
+    room = _room()
     lines = []
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
@@ -80,13 +82,20 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     print("\n".join(lines))
 
 
-def _columns() -> int | None:
+def _room() -> int | None:
     """How wide the terminal is; None where stdout is none."""
-    if not sys.stdout.isatty():
-        return None
-    import shutil
+    return columns() if sys.stdout.isatty() else None
 
-    return shutil.get_terminal_size().columns
+
+def columns() -> int:
+    """How wide the terminal is said to be, or is, or may be taken for: as shutil has it, whose import costs 4 ms."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isascii() and said.isdigit() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size().columns or WIDE
+    except OSError:  # stdout is no terminal
+        return WIDE
 
 
 def _cut(line: str, room: int | None, widths: Sequence[int]) -> str:

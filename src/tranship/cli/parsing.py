@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tranship.cli import habits
+from tranship.cli.output import columns
 from tranship.errors import InvalidArgument, printable
 
 if TYPE_CHECKING:
@@ -39,11 +40,18 @@ _ELSEWHERE = {
 }
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal. argparse makes one for each option that it is told of, and imports shutil for it."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        super().__init__(prog, **{"width": columns() - 2, **settings})
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are ours: an InvalidArgument with a hint."""
 
     def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("formatter_class", _Help)
         super().__init__(allow_abbrev=False, **settings)
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tranship import pump
@@ -94,6 +93,8 @@ class FileBlob:
 @contextlib.contextmanager
 def whole_file(fd: int, *, trusted: bool = False, path: str | None = None, owned: bool = False) -> Iterator[FileSpan]:
     """The span of all of an open file, which is closed in the end."""
+    from pathlib import Path
+
     try:
         yield FileSpan(fd, 0, os.fstat(fd).st_size, trusted, Path(path) if path is not None else None, owned)
     finally:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 from tranship.endpoints.calling import called
 from tranship.endpoints.choosing import check_pinned, patterns
 from tranship.endpoints.files import FileBlob, whole_file
-from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
 from tranship.engine import spans
 from tranship.engine.verify import check_size
 from tranship.errors import AlreadyExists, NotFound, printable
@@ -297,6 +296,8 @@ class StoreDestination:
 
     def write(self, blob: Blob) -> None:
         """Receive a blob; a large one so that a later transfer can go on where this one may be cut."""
+        from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
+
         descriptor = blob.descriptor
         if descriptor.size >= RESUMABLE:
             try:
