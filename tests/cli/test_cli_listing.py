@@ -11,7 +11,7 @@ from support.counting import counting
 from support.hostile import Bundle
 from torture.content import image
 from tranship import Archive, Layout, Store, transfer
-from tranship.cli import images, listing
+from tranship.cli import images, listing, looking
 from tranship.engine.run import Run
 from tranship.testing.graphs import random_images
 from tranship.testing.memory import Memory
@@ -41,7 +41,7 @@ def test_the_list_of_whole_and_partial_images_is_that_of_their_graphs(
         for digest in sorted(content.digests()):
             if seed and chance.random() < 0.1:
                 content.delete(content.info(digest).digest)
-        assert [*listing.shown(source, listing.roots_of(source))] == as_looked_at(source)
+        assert [*listing.shown(source, looking.roots_of(source))] == as_looked_at(source)
 
 
 def test_what_is_not_plain_is_listed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@
 
     catalogue   the commands: name, module, one line each
     dispatch    from the words typed to an exit code: help, errors, signals, closed pipes
+    habits      options of other tools that mean the same
     options     groups of options that commands share, and what they mean as values
     ends        `docker://REF`, `store:NAME`, `oci:DIR:TAG`, `app.tar`, … as endpoint values
     registries  what is particular to registries: their options, and which password goes where
     asking      passwords, yes or no, and who may read standard input
+    looking     ends opened for a look; `images` reads what is there of an image, `listing` what a list shows of thousands
     moving      one transfer, or the plan of one, with its progress and its results
     failures    what is told of an error
     hearing     what is told of the library's log

@@ -6,8 +6,6 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tranship.cli import ends, options
-from tranship.endpoints.several import SeveralSources
 from tranship.engine.graph import Graph, read_all
 from tranship.engine.protocols import LooksUp
 from tranship.engine.run import Run
@@ -21,10 +19,9 @@ from tranship.model.platform import Platform, default
 from tranship.model.platform import only as best_for
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterator, Sequence
 
-    from tranship.engine.protocols import Readable, Source
+    from tranship.engine.protocols import Source
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
     from tranship.model.platform import Matcher
@@ -69,22 +66,6 @@ class Node:
     def size(self) -> int:
         """Bytes of what is there."""
         return sum(node.descriptor.size for node in self.walk() if node.present)
-
-
-@contextlib.contextmanager
-def opened(args: Namespace, text: str | None) -> Iterator[Source]:
-    """The source of an end; a bare word is a name of the store. Without a text: the whole store, which may not be there yet."""
-    if text is None and options.may_lack_store(args):
-        yield SeveralSources([])
-        return
-    with reading(args, ends.source(args, text or "store:", default="store")) as source:
-        yield source
-
-
-def reading(args: Namespace, end: Readable) -> contextlib.AbstractContextManager[Source]:
-    """Open an end for a look."""
-    run = Run(source=end.kind, limits=options.limits_of(args), cancel=args.interruption.token)
-    return end.open_source(run)
 
 
 def graph(source: Source, root: Root, *, only: Matcher | None = None, look: bool = False) -> Node:

@@ -37,11 +37,6 @@ class Shown(NamedTuple):
     platforms: list[str]  # of which everything is there
 
 
-def roots_of(source: Source) -> Sequence[Root]:
-    """The images to show; in a store nothing holds them meanwhile, for what is gone is shown as gone."""
-    return source.listed() if isinstance(source, StoreSource) else source.roots()
-
-
 def shown(source: Source, roots: Sequence[Root]) -> Iterator[Shown]:
     """What is shown of each of the roots, in their order."""
     if not isinstance(source, StoreSource):

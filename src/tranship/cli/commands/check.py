@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tranship.cli import images, options, output
+from tranship.cli import images, looking, options, output
 from tranship.errors import NotFound
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
     """Check."""
     found: list[dict[str, Any]] = []
     for text in args.end or ["store:"]:
-        with images.opened(args, text) as source:
+        with looking.opened(args, text) as source:
             for root in source.roots():
                 top = images.graph(source, root, look=True)
                 objects = list(top.walk())

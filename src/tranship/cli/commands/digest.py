@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tranship.cli import images, options, output
+from tranship.cli import images, looking, options, output
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -29,7 +29,7 @@ def run(args: Namespace) -> None:
     """Print them."""
     found = []
     for text in args.end:
-        with images.opened(args, text) as source:
+        with looking.opened(args, text) as source:
             for root in source.roots():
                 descriptor = root.descriptor
                 if args.platform:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tranship.cli import images, options, output
+from tranship.cli import images, looking, options, output
 from tranship.errors import InvalidArgument, NotFound, printable
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(args: Namespace) -> None:
     found: list[Any] = []
     wanted = options.platforms_of(args)
     for text in args.end:
-        with images.opened(args, text) as source:
+        with looking.opened(args, text) as source:
             roots = source.roots()
             if args.raw or args.config:
                 output.print_bytes([_bytes(args, source, _only(roots, text, args.end))])

@@ -9,11 +9,15 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from tranship.cli import images, listing, options, output
+from tranship.cli import looking, options, output
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from tranship.cli.listing import Shown
+    from tranship.engine.protocols import Source
+    from tranship.model.descriptor import Root
 
 EXAMPLES = """
   tranship ls
@@ -64,9 +68,14 @@ def _rows(args: Namespace, text: str | None, *, whole: bool) -> Iterator[dict[st
             with registries.session(args, text) as session:
                 yield from ({"name": f"{place}:{tag}"} for tag in session.tags(place))
             return
-    with images.opened(args, text) as source:
-        roots = listing.roots_of(source)
-        shown = listing.shown(source, roots) if whole else ()
-        for root, seen in zip_longest(roots, shown):
+    with looking.opened(args, text) as source:
+        roots = looking.roots_of(source)
+        for root, seen in zip_longest(roots, _shown(source, roots) if whole else ()):
             row = {"name": root.name, **root.descriptor.plain.to_json()}
             yield row if seen is None else {**row, "bytes": seen.bytes, "platforms": seen.platforms}
+
+
+def _shown(source: Source, roots: Sequence[Root]) -> Iterator[Shown]:
+    from tranship.cli import listing  # which names alone need not
+
+    return listing.shown(source, roots)

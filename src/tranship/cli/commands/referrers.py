@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tranship.cli import ends, images, options, output
+from tranship.cli import ends, images, looking, options, output
 from tranship.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(args: Namespace) -> None:
 
     end = ends.source(args, args.reference, default="docker")
     rows: list[dict[str, Any]] = []
-    with images.reading(args, end) as source:
+    with looking.reading(args, end) as source:
         if not isinstance(source, ListsReferrers):
             raise Unsupported(f"{end} knows no referrers")
         for root in source.roots():

@@ -62,12 +62,12 @@ def _store(args: Namespace) -> dict[str, Any]:
 
 def _ends(args: Namespace) -> dict[str, Any]:
     """Hash everything below the images of the ends, each object once an end."""
-    from tranship.cli import images
+    from tranship.cli import images, looking
     from tranship.cli.hashing import counting
 
     result: dict[str, Any] = {"checked": 0, "bytes": 0, "corrupt": [], "missing": []}
     for text in args.end:
-        with images.opened(args, text) as source:
+        with looking.opened(args, text) as source:
             objects: dict[Digest, tuple[Descriptor, bool]] = {}  # and whether it is there
             for root in source.roots():
                 try:
