@@ -1,8 +1,7 @@
 """Ranges: one large layer pulled into a store by one connection, and by several, each of which fetches a stretch at a time (`--ranges N`).
 
 From Docker's registry on loopback, where nothing holds a connection back; and from a registry that gives each connection about 50 MB/s, as some
-content networks do. That nobody knows beforehand, so it is the user who asks for ranges: what is fetched in order is hashed as it comes, and
-what comes in ranges is read once more for that.
+content networks do. The first 16 MiB tell: where they come at less than 100 MB/s, the rest comes in ranges, and is read once more to be hashed.
 """
 
 from __future__ import annotations

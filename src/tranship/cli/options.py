@@ -251,7 +251,10 @@ def transfers(parser: ArgumentParser, *, several: bool = True) -> None:
     group.add_argument("--jobs", metavar="N", type=int, help="blobs at once")
     network(group)
     group.add_argument(
-        "--ranges", metavar="N", type=int, help="connections for one large blob, where a registry throttles each"
+        "--ranges",
+        metavar="N",
+        type=int,
+        help="connections for one large blob, where the first is slow: some registries throttle each",
     )
     group.add_argument(
         "--max-scratch", metavar="SIZE", help="at most so many bytes of scratch for an archive from a pipe"

@@ -1,14 +1,18 @@
 """Receiving a large blob into the store so that a cut costs only what had not arrived yet, across restarts too.
 
 The bytes go into an ingest whose ref is the blob's key, which no lease of this transfer holds: it outlives a failure by a day.
-The next transfer finds it, asks the source for the rest, and the whole is hashed before it becomes a blob. Where a user allows
-several connections for one blob, they fill the ingest at their own offsets.
+The next transfer finds it, asks the source for the rest, and the whole is hashed before it becomes a blob.
+
+Where a user allows several connections for one blob, its first stretch tells whether they would gain anything: what one
+connection brings fast enough goes on as it is, hashed as it comes; after a slow one the rest is fetched by all of them, each at
+its own offset, and the whole is read again for its hash.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from tranship import files
@@ -30,6 +34,13 @@ if TYPE_CHECKING:
 
 RESUMABLE = 8 << 20  # bytes; what is smaller is sooner fetched again than resumed
 _STRETCH = 16 << 20  # bytes that one connection asks for at a time
+# Bytes a second of one connection that nobody throttles, most likely: registries that do so give some 20 to 80 MB/s, and
+# faster ones are soon held back by hashing and by the disk.
+_ENOUGH = 100e6
+
+
+class _Throttled(Exception):  # no error: a step on the way
+    """One connection is slow: several may be faster."""
 
 
 class RefTaken(Exception):  # no error: a step on the way
@@ -52,11 +63,14 @@ def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, leas
         resumed = writer.offset > 0
         try:
             inner = blob.inner if isinstance(blob, CheckedBlob) else blob
-            if run.limits.ranges > 1 and isinstance(inner, Ranged):
-                _in_ranges(inner, writer, run, meter)
-                resumed = True  # nothing has been hashed on the way
-            if writer.offset < descriptor.size:
+            several = inner if run.limits.ranges > 1 and isinstance(inner, Ranged) else None
+            try:
+                _append(blob, writer, several is not None)
+            except _Throttled:
+                assert several is not None  # noqa: S101  # as was just said
+                _in_ranges(several, writer, run, meter)
                 _append(blob, writer)
+                resumed = True  # not all has been hashed on the way
             actual = None if resumed else descriptor.digest  # the reader raises rather than give wrong bytes
             if resumed:
                 meter.restart()
@@ -74,16 +88,24 @@ def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, leas
             raise
 
 
-def _append(blob: Blob, writer: Writer) -> None:
-    at = writer.offset
+def _append(blob: Blob, writer: Writer, may_be_throttled: bool = False) -> None:
+    """Receive what is missing in one stream. Raises _Throttled after a slow first stretch, if that is to be looked at."""
+    at = began = writer.offset
+    if at == blob.descriptor.size:
+        return
+    started: float | None = time.monotonic() if may_be_throttled else None
     behind = WriteBehind(writer.fd, at)
     with blob.open(at) as reader:
         files.preallocate(writer.fd, blob.descriptor.size)
 
         def write(chunk: memoryview) -> None:
-            nonlocal at
+            nonlocal at, started
             at += writer.write_at(chunk, at)
             behind.wrote(len(chunk))
+            if started is not None and at - began >= _STRETCH:
+                if at - began < _ENOUGH * (time.monotonic() - started):
+                    raise _Throttled
+                started = None
 
         pump(reader, write)
 

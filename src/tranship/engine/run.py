@@ -34,8 +34,8 @@ class Limits:
     """Bounds that a user may set on a transfer.
 
     jobs         blobs in flight at once; None: what the destination can take, which is the most anyway (4; 1 of a pipe)
-    ranges       connections for one large blob of a registry. More than one pays where a registry throttles each connection,
-                 and loses elsewhere: the blob is read again to be hashed
+    ranges       connections for one large blob of a registry, at most. More than one are made where the first turns out to be
+                 slow, since a registry may throttle each; elsewhere they would lose: the blob is read again to be hashed
     max_scratch  bytes that may lie in scratch (an archive on a pipe, layers that become gzip); None: the free space
     rate         bytes a second over all connections of registries; None: as fast as it goes
     retries      attempts after the first of a request that may be repeated
