@@ -182,6 +182,15 @@ def test_the_list_of_referrers_is_kept_where_the_registry_does_not() -> None:
         assert set(server.tags(REPOSITORY)) == {"1"}
 
 
+def test_a_subject_is_one_however_its_key_is_spelled() -> None:
+    with RegistryServer() as source, RegistryServer(referrers=False) as server:
+        OLD.put(source)
+        raw = source.content(REPOSITORY, referrer(source, OLD, KIND, 0)).replace(b'"subject"', b'"\\u0073ubject"')
+        digest = source.put_manifest(REPOSITORY, raw, mediatypes.OCI_MANIFEST, ["odd"])
+        transfer(at(source, name=f"{REPOSITORY}:odd"), at(server))
+        assert [entry["digest"] for entry in listed(server)] == [digest]
+
+
 def test_what_is_no_list_of_referrers_is_not_overwritten() -> None:
     with RegistryServer() as source, RegistryServer(referrers=False) as server:
         OLD.put(source)

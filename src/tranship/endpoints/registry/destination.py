@@ -222,7 +222,7 @@ class RegistryDestination:
                     descriptor=descriptor,
                 )
             raise error
-        if b'"subject"' in raw and not referrers.keeps_referrers(response):
+        if not referrers.keeps_referrers(response):
             self._note_subject(host, repository, raw, descriptor)
 
     def _note_subject(self, host: Host, repository: Repository, raw: bytes, descriptor: Descriptor) -> None:
