@@ -13,6 +13,7 @@ from torture.content import image
 from tranship import Archive, Layout, Store, transfer
 from tranship.cli import images, listing, looking
 from tranship.engine.run import Run
+from tranship.store.images import Images
 from tranship.testing.graphs import random_images
 from tranship.testing.memory import Memory
 
@@ -84,3 +85,20 @@ def test_a_list_asks_the_database_as_often_for_many_images_as_for_few(tranship: 
         assert cost.commits == 0
         assert cost.calls["open"] <= 20 + 2 * count * (words != ["ls", "-q"])
     assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ls", "example.com/app:7"], ["digest", "app:7"], ["tag", "app:7", "new:1"], ["export", "app:7", "-o", "out.tar"]],
+    ids=" ".join,
+)
+def test_a_name_is_found_without_a_look_at_all_of_them(
+    tranship: Commands, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = Memory()
+    for name in ("example.com/app:7", "docker.io/library/app:7", "docker.io/library/other:1"):
+        image(some, name, len(name), [70])
+    transfer(some, Archive("in.tar", durability="process"))
+    transfer(Archive("in.tar"), Store(root=tranship.root, durability="process"))
+    monkeypatch.setattr(Images, "list", lambda _: pytest.fail("all images were read"))
+    assert "app:7" in tranship(*words).out + tranship("ls", "-q", "app:7").out

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Mapping, Sequence
 
+    from tranship.store import Image
+
 _DIGEST = re.compile(r"@?(?:sha256:)?([0-9a-f]{12,64})")  # 12 digits are what docker shows of an ID
 
 
@@ -25,36 +27,40 @@ def taken(args: Namespace, patterns: Sequence[str], root: str | None, namespace:
 
     if not patterns:
         return ()
-    with Store(root=root).open(create=False) as store:
-        present = {image.name: image.target.digest for image in store.namespace(namespace).images.list()}
+    from tranship.store.images import ByName
+
     found: dict[str, None] = {}
-    for pattern in patterns:
-        try:
-            chosen = naming.select(present, [pattern])
-        except NotFound as error:
-            names = _of_digest(present, pattern)
-            if not names:
-                raise NotFound(
-                    f"{error.message} in namespace {safe(namespace)} of the store", hint=error.hint
-                ) from None
-            say(args, f"{safe(pattern)} is {', '.join(map(safe, names))}")
-        else:
-            names = [one.name for one in chosen]
-            if chosen[0].how == "completed":
-                say(args, f"{safe(pattern)} is {safe(names[0])}")
-            elif chosen[0].how != "exact":
-                say(args, f"{safe(pattern)} is {count(len(names), 'image')}")
-        found.update(dict.fromkeys(names))
+    with Store(root=root).open(create=False) as store:
+        present = ByName(store.namespace(namespace).images)
+        for pattern in patterns:
+            try:
+                chosen = naming.select(present, [pattern])
+            except NotFound as error:
+                names = _of_digest(present, pattern)
+                if not names:
+                    raise NotFound(
+                        f"{error.message} in namespace {safe(namespace)} of the store", hint=error.hint
+                    ) from None
+                say(args, f"{safe(pattern)} is {', '.join(map(safe, names))}")
+            else:
+                names = [one.name for one in chosen]
+                if chosen[0].how == "completed":
+                    say(args, f"{safe(pattern)} is {safe(names[0])}")
+                elif chosen[0].how != "exact":
+                    say(args, f"{safe(pattern)} is {count(len(names), 'image')}")
+            found.update(dict.fromkeys(names))
     return tuple(found)
 
 
-def _of_digest(present: Mapping[str, str], pattern: str) -> list[str]:
+def _of_digest(present: Mapping[str, Image], pattern: str) -> list[str]:
     """The names of the one image whose digest begins so; InvalidArgument when it is more than one."""
     from tranship.errors import InvalidArgument
 
     digits = _DIGEST.fullmatch(pattern)
-    names = [name for name, digest in present.items() if digits and digest.startswith(f"sha256:{digits[1]}")]
-    digests = sorted({present[name] for name in names})
+    if digits is None:
+        return []
+    names = [name for name, image in present.items() if image.target.digest.startswith(f"sha256:{digits[1]}")]
+    digests = sorted({present[name].target.digest for name in names})
     if len(digests) > 1:
         raise InvalidArgument(f"{safe(pattern)} begins the digests of {len(digests)} images: {', '.join(digests[:3])}")
     return names

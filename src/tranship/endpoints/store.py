@@ -180,8 +180,10 @@ class StoreSource:
 
     def listed(self) -> Sequence[Root]:
         """The chosen images, held by nothing: to be shown, not to be moved."""
-        images = {image.name: image for image in self._space.images.list()}
-        chosen = list(images)
+        from tranship.store.images import ByName
+
+        images = ByName(self._space.images)
+        chosen = () if self._names else list(images)
         if self._names:
             try:
                 found = naming.select(images, self._names)

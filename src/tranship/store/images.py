@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tranship.errors import AlreadyExists, InvalidArgument, NotFound, printable
@@ -15,7 +16,7 @@ from tranship.store.values import Image, dumps, loads, microseconds, moment, now
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from tranship.store.core import Scope
@@ -127,6 +128,33 @@ class Images:
                 created if updated is None else updated,
             ),
         )
+
+
+class ByName(Mapping[str, Image]):
+    """The images of a namespace by name. One of them costs a look; all are read when somebody goes through them, once."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._all: dict[str, Image] | None = None
+
+    def __getitem__(self, name: str) -> Image:
+        if self._all is not None:
+            return self._all[name]
+        try:
+            return self._images.get(name)
+        except NotFound:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def _read(self) -> dict[str, Image]:
+        if self._all is None:
+            self._all = {image.name: image for image in self._images.list()}
+        return self._all
 
 
 def _check(image: Image) -> None:
