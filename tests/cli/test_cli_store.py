@@ -137,7 +137,7 @@ def largest(folder: Path) -> Path:
 
 def test_verify_finds_a_flipped_bit_in_the_store_and_forgets_the_blob(stocked):
     assert stocked("verify").lines[-1].endswith(": all right")
-    digest = corrupt(largest(stocked.root))
+    digest = corrupt(stocked.largest_blob("app:1"))
     ran = stocked.failing("verify")
     assert ran.code == 7
     assert ran.lines[0] == f"corrupt: {digest}"
@@ -166,7 +166,7 @@ def test_verify_tells_a_corrupt_manifest(stocked):
 
 def test_fsck_finds_and_repairs(stocked):
     assert stocked("fsck", "--deep").lines[-1].startswith("the store is in order: ")
-    path = largest(stocked.root)
+    path = stocked.largest_blob("app:1")
     path.unlink()
     ran = stocked.failing("fsck", "--json")
     assert (ran.code, ran.json["ok"]) == (7, False)

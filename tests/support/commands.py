@@ -6,12 +6,14 @@ import contextlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support import secrets
 from tranship.cli import main
 
 
@@ -47,6 +49,20 @@ class Commands:
         assert ran.code == 0, (words, ran)
         return ran
 
+    def largest_blob(self, name: str) -> Path:
+        """The file of the largest blob of an image in the store."""
+        index = self("digest", "-q", name).out.strip()
+        files = {f"{path.parent.name}:{path.name}": path for path in self.root.glob("blobs/sha*/*")}
+        found, waiting = set[str](), {index}
+        while waiting:
+            digest = waiting.pop()
+            found.add(digest)
+            with contextlib.suppress(ValueError):  # a layer is no document
+                waiting |= (
+                    set(re.findall(r"sha256:[0-9a-f]{64}", files[digest].read_text("utf-8"))) & files.keys() - found
+                )
+        return max((files[digest] for digest in found), key=lambda path: path.stat().st_size)
+
     def failing(self, *words: object, stdin: bytes = b"") -> Ran:
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         before = sys.stdin
@@ -56,7 +72,9 @@ class Commands:
                 code = main([os.fspath(w) if isinstance(w, Path) else str(w) for w in words])
         finally:
             sys.stdin = before
-        return Ran(code, out.buffer.getvalue(), err.buffer.getvalue().decode())
+        ran = Ran(code, out.buffer.getvalue(), err.buffer.getvalue().decode())
+        secrets.search(ran.raw.decode("latin-1") + ran.err, f"by {words}")
+        return ran
 
     def process(self, *words: object, **settings: Any) -> subprocess.Popen[bytes]:
         """Start a command as a process; its stdin, stdout and stderr are pipes unless said otherwise."""
@@ -67,4 +85,6 @@ class Commands:
         """Run a line of bash, with `tranship` among its programs."""
         program = f'tranship() {{ {sys.executable} -m tranship "$@"; }}\nset -eo pipefail\n{line}'
         done = subprocess.run(["bash", "-c", program], capture_output=True, stdin=subprocess.DEVNULL)
-        return Ran(done.returncode, done.stdout, done.stderr.decode())
+        ran = Ran(done.returncode, done.stdout, done.stderr.decode())
+        secrets.search(ran.raw.decode("latin-1") + ran.err, f"by {line}")
+        return ran
