@@ -7,7 +7,7 @@ the peer is absent the test is skipped with the reason; it fails when TRANSHIP_R
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import daemons
+from support import daemons, secrets
 from support import images as image_builder
 from support.peers import PeerMissing, Peers, find, required, temporary_home
 
@@ -24,6 +24,27 @@ T = TypeVar("T")
 # A busy machine is no defect: no test fails for its slowness. (pytest-timeout ends one that hangs.)
 settings.register_profile("tranship", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tranship")
+
+
+def pytest_configure() -> None:
+    secrets.watch()
+
+
+def pytest_collection_finish() -> None:
+    secrets.lasting |= secrets.made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test whose output or log holds a secret that it made ends with an error."""
+    report = yield
+    if report.when == "teardown":
+        try:
+            secrets.search("\n".join(text for _, text in report.sections), f"by {item.nodeid}")
+        except AssertionError as error:
+            report.outcome, report.longrepr = "failed", str(error)
+        secrets.made.clear()
+    return report
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

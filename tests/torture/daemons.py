@@ -39,26 +39,31 @@ class Serving:
     """A daemon's process, which may be killed and started again on the same store and socket."""
 
     def __init__(self, folder: Path, path: Path) -> None:
-        self.root, self.socket = folder / "store", path
+        self.root, self.socket, self.log = folder / "store", path, folder / "daemon.log"
         self.process: subprocess.Popen[bytes]
         self.start()
 
     def start(self) -> None:
         """Start, and wait until it answers."""
         words = command(self.root, "daemon", "--address", self.socket)
-        self.process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=log)
         _settles(self._answers, "the daemon does not answer")
 
     def _answers(self) -> bool:
-        assert self.process.poll() is None, f"the daemon has ended with {self.process.returncode}"
+        assert self.process.poll() is None, f"the daemon has ended with {self.process.returncode}: {self._said}"
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.socket)) == 0
+
+    @property
+    def _said(self) -> str:
+        return self.log.read_text("utf-8", "replace")[-2000:]
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it by a signal."""
         self.process.send_signal(number)
         code = self.process.wait(60)
-        assert code == (0 if number == signal.SIGTERM else -number), f"the daemon ended with {code}"
+        assert code == (0 if number == signal.SIGTERM else -number), f"the daemon ended with {code}: {self._said}"
 
     @property
     def memory(self) -> int:
