@@ -102,7 +102,7 @@ def power(box: Box) -> None:
 
 
 def _cloneable(stack: contextlib.ExitStack, folder: Path) -> Path:
-    """A folder on a file system with reflinks: btrfs knows no shutdown before Linux 6.19, so its cut is a clone of its image."""
+    """A folder on a file system with reflinks: the cut of btrfs, which has no shutdown in most kernels, is a clone of its image."""
     image = folder / "clones.xfs"
     with image.open("wb") as file:
         file.truncate(1024 * MIB)
