@@ -56,7 +56,7 @@ def section(name: str, found: Mapping[str, Any]) -> str:
     rounds = max((len(row.samples) for table in tables(found) for row in table.rows if row.command), default=0)
     return (
         f"## {name.replace('_', ' ').capitalize()}\n\n{about}\n\n{found['text']}\n\n"
-        f"Made by `.venv/bin/python bench/{name}.py` in {found['took']:.0f} seconds"
+        f"Made by `.venv/bin/python bench/{name}.py` in {found.get('took', 0):.0f} seconds"
         f"{f', {rounds} runs of each or fewer' if rounds > 1 else ''}. Measured on: {machine}.\n"
         f"{commands(found)}"
     )
