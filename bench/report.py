@@ -90,7 +90,8 @@ def panels(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Panel]:
         if figure in figures:
             table = list(tables(figures[figure]))[number]
             shown = [row for row in table.rows if row.samples and (row.command or row.tool == PLOTTED_LIMIT)]
-            yield Panel(title, [Bar(_label(row.tool), rate(table, row), _kind(row)) for row in shown])
+            if shown:
+                yield Panel(title, [Bar(_label(row.tool), rate(table, row), _kind(row)) for row in shown])
 
 
 def _label(tool: str) -> str:
