@@ -211,6 +211,9 @@ def no_space_as_error(path: str) -> Iterator[None]:
     """Turn ENOSPC, EDQUOT and EFBIG within the block into NoSpace that names `path` and what is free."""
     try:
         yield
+    except NoSpace as error:  # as `preallocate` found it, which knows no name
+        error.path = error.path or path
+        raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
