@@ -10,12 +10,14 @@ own below a temporary folder: no configuration, credentials or caches of the mac
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,4 +147,11 @@ def temporary_home() -> Iterator[Home]:
     try:
         yield Home(path)
     finally:
-        shutil.rmtree(path)
+        for left in reversed(range(50)):  # what an engine had mounted there may go a moment after its end
+            try:
+                shutil.rmtree(path)
+                break
+            except OSError as error:
+                if error.errno != errno.EBUSY or not left:
+                    raise
+                time.sleep(0.2)

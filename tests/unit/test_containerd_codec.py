@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("google.protobuf", reason="protobuf is in the `daemon` extra")
 
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -293,3 +294,32 @@ def test_event_with_a_bad_descriptor_or_escape_codes_is_still_news():
 def test_data_is_encoded_by_hand_as_protobuf_does_it(size):
     data = bytes(size)
     assert codec.encode_data(memoryview(data)) == codec.pack_data(data).SerializeToString()
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16_384, 70_000, 3 << 20])
+def test_data_is_decoded_by_hand_as_protobuf_does_it(size):
+    data = bytes(size)
+    wrapped = codec.decode_any(codec.pack_data(data).SerializeToString())
+    assert bytes(codec.unpack_flow(wrapped)) == data
+    assert codec.Any(type_url=wrapped.type_url, value=wrapped.value) == codec.pack_data(data)
+
+
+@given(st.binary(max_size=80), st.integers(0, 60), st.binary(max_size=6))
+def test_what_is_no_plain_data_is_decoded_by_protobuf(data, at, junk):
+    raw = bytearray(codec.pack_data(data).SerializeToString())
+    raw[at : at + 1] = junk
+    try:
+        expected = codec.Any.FromString(bytes(raw))
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            codec.decode_any(bytes(raw))
+        return
+    found = codec.decode_any(bytes(raw))
+    assert found.type_url == expected.type_url
+    try:
+        flow = codec.unpack_flow(expected)
+    except InvalidArgument:
+        with pytest.raises(InvalidArgument):
+            codec.unpack_flow(found)
+        return
+    assert flow == codec.unpack_flow(found)

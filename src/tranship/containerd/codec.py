@@ -6,7 +6,7 @@ places: so do we write it, and accept `type.googleapis.com/NAME` too. Everything
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from google.protobuf.message import DecodeError, Message
 
@@ -84,16 +84,54 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
+class _Arrived:
+    """Stands for an Any of Data: its bytes are a view of what came."""
+
+    __slots__ = ("data",)
+    type_url = _DATA
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+
+    @property
+    def value(self) -> bytes:
+        return Data(data=bytes(self.data)).SerializeToString()
+
+
+def decode_any(raw: bytes) -> Any:
+    """An Any as it comes over the wire; DecodeError when it is none. Data is read by hand: protobuf copies it four times."""
+    if raw.startswith(_BEFORE):
+        length, at = _varint_at(raw, len(_BEFORE))
+        if at + length == len(raw) and raw.startswith(_TAG, at):
+            length, at = _varint_at(raw, at + len(_TAG))
+            if at + length == len(raw):
+                return cast("Any", _Arrived(memoryview(raw)[at:]))
+    return Any.FromString(raw)
+
+
+def _varint_at(raw: bytes, at: int) -> tuple[int, int]:
+    """A number of at most 28 bits, and where it ends; (0, 0) where there is none."""
+    value = 0
+    for shift, byte in zip((0, 7, 14, 21), raw[at : at + 4], strict=False):
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+    return 0, 0
+
+
 def pack_window(update: int) -> Any:
     """Wrap a window update of a byte stream."""
     return Any(type_url=_WINDOW, value=WindowUpdate(update=update).SerializeToString())
 
 
-def unpack_flow(wrapped: Any) -> bytes | int | None:
+def unpack_flow(wrapped: Any | _Arrived) -> bytes | memoryview | int | None:
     """What a byte stream carries: bytes of Data, the number of a WindowUpdate, None for anything else that we know.
 
     As in containerd, an unexpected message of a known type is passed over; an unknown one raises InvalidArgument.
     """
+    if isinstance(wrapped, _Arrived):
+        return wrapped.data
     name = type_name(wrapped)
     if name == _DATA:
         return parse(wrapped, Data).data

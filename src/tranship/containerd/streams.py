@@ -49,13 +49,21 @@ class ByteReader:
         self._ended = False
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill what one message can; 0 at the end that the peer has declared."""
-        while not self._message and not self._ended:
-            self._next()
-        count = min(len(buffer), len(self._message))
-        buffer[:count] = self._message[:count]
-        self._message = self._message[count:]
-        return count
+        """Fill the buffer, or what there is before the end that the peer has declared; 0 there.
+
+        Messages are of 32 KiB, mostly: to hash and write each by itself would cost a third more than their transport.
+        """
+        filled = 0
+        while filled < len(buffer):
+            while not self._message and not self._ended:
+                self._next()
+            if not self._message:
+                break
+            count = min(len(buffer) - filled, len(self._message))
+            buffer[filled : filled + count] = self._message[:count]
+            self._message = self._message[count:]
+            filled += count
+        return filled
 
     def _next(self) -> None:
         self._receiver.received(self._count)
@@ -67,7 +75,7 @@ class ByteReader:
             self._ended = True
             return
         data = unpack_flow(wrapped)
-        if isinstance(data, bytes):  # anything else has nothing to do here, and containerd passes over it
+        if isinstance(data, (bytes, memoryview)):  # anything else has nothing to do here, and containerd passes over it
             self._message = memoryview(data)
             self._count = len(data)
 

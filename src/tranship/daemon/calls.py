@@ -114,8 +114,14 @@ def server_stream(method: ServerStream[Q, R], function: Callable[[Q, Call], Iter
     )
 
 
-def stream(method: Stream[Q, R], function: Callable[[Iterator[Q], Call], Iterable[R | bytes]]) -> Route:
+def stream(
+    method: Stream[Q, R],
+    function: Callable[[Iterator[Q], Call], Iterable[R | bytes]],
+    decode: Callable[[bytes], Q] | None = None,
+) -> Route:
     """Serve a method of many requests and many answers, the latter encoded or not.
+
+    decode  makes the requests of their bytes, instead of protobuf
 
     The requests raise Cancelled when the client has gone away.
     """
@@ -129,7 +135,7 @@ def stream(method: Stream[Q, R], function: Callable[[Iterator[Q], Call], Iterabl
         finally:
             release()
 
-    return Route(method, grpc.stream_stream_rpc_method_handler(handle, _decoder(method), _encode))
+    return Route(method, grpc.stream_stream_rpc_method_handler(handle, _decoder(method, decode), _encode))
 
 
 def limited(route: Route, slots: threading.Semaphore) -> grpc.RpcMethodHandler[Any, Any]:
@@ -158,14 +164,16 @@ class Undecodable:
     """In place of a request whose bytes are no message: gRPC itself would answer INTERNAL."""
 
 
-def _decoder(method: Method[Q, R]) -> Callable[[bytes], Q | Undecodable]:
-    def decode(raw: bytes) -> Q | Undecodable:
+def _decoder(method: Method[Q, R], decode: Callable[[bytes], Q] | None = None) -> Callable[[bytes], Q | Undecodable]:
+    make = decode or method.request.FromString
+
+    def decoded(raw: bytes) -> Q | Undecodable:
         try:
-            return method.request.FromString(raw)
+            return make(raw)
         except DecodeError:
             return Undecodable()
 
-    return decode
+    return decoded
 
 
 def _encode(message: Message | bytes) -> bytes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tranship.model.digest import Digest
 
 MAX_DESCRIPTORS = 10_000  # below one root, on average; the largest images have some hundreds
-READ_FOR_ONE = 16 * 1024 * 1024  # bytes of the documents of one image; what is kept of them takes five times the memory
+READ_FOR_ONE = 6 * 1024 * 1024  # bytes of the documents of one image; what is kept of them takes five times the memory
 READ_FOR_MORE = 1024 * 1024  # … of each further one
 MAX_READ = 64 * 1024 * 1024  # … of all images of a transfer
 DOCUMENTS_KEPT = 16 * 1024 * 1024  # bytes of documents held in memory from planning to writing; others are read again

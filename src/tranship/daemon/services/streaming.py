@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tranship._api.services.streaming.v1.streaming_pb2 import StreamInit
 from tranship._api.wellknown import Any, Empty
-from tranship.containerd.codec import pack, text, unpack
+from tranship.containerd.codec import decode_any, pack, text, unpack
 from tranship.containerd.methods import Streaming
 from tranship.daemon.calls import Route, stream
 from tranship.daemon.streams import OpenStream, Streams
@@ -31,7 +31,7 @@ class StreamingService:
 
     def routes(self) -> list[Route]:
         """What serves the methods."""
-        return [stream(Streaming.STREAM, self._stream)]
+        return [stream(Streaming.STREAM, self._stream, decode_any)]
 
     def _stream(self, requests: Iterator[Any], call: Call) -> Iterator[Any | bytes]:
         """Register, acknowledge, and then pass on what the daemon sends until one side ends the stream."""
