@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_DOCUMENT = 4_393_216  # bytes; what the large registries accept, and containerd's importer reads
-FEW_VALUES = 20_000  # of a document however small; a larger one may have more: a layer is 170 bytes and four of them
-BYTES_A_VALUE = 64  # beyond those: so the memory that a document takes is a few times its bytes
+FEW_VALUES = 20_000  # of a document however small; a larger one may have more: a child with its platform is 8, in 220 bytes
+BYTES_A_VALUE = 32  # beyond those: so the memory that a document takes is a few times its bytes
 MAX_CHILDREN = 10_000  # descriptors in one document
 MAX_DEPTH = 16  # indexes within indexes
 _KNOWN_KEYS = frozenset(
