@@ -10,14 +10,12 @@ own below a temporary folder: no configuration, credentials or caches of the mac
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,15 +141,8 @@ class Peers:
 @contextlib.contextmanager
 def temporary_home() -> Iterator[Home]:
     """A home with a short path, since that of a unix socket holds 107 bytes at most; removed afterwards."""
-    path = Path(tempfile.mkdtemp(prefix="peer-"))
+    path = Path(tempfile.mkdtemp(prefix="peer-")).resolve()  # below a link, dockerd leaves a mount behind
     try:
         yield Home(path)
     finally:
-        for left in reversed(range(50)):  # what an engine had mounted there may go a moment after its end
-            try:
-                shutil.rmtree(path)
-                break
-            except OSError as error:
-                if error.errno != errno.EBUSY or not left:
-                    raise
-                time.sleep(0.2)
+        shutil.rmtree(path)
