@@ -91,6 +91,12 @@ def containerd() -> Iterator[daemons.Containerd]:
 
 
 @pytest.fixture(scope="session")
+def containerd_1_7() -> Iterator[daemons.Containerd]:
+    """The first with a Transfer service."""
+    yield from daemon(daemons.containerd("@trixie"), "containerd@trixie", "ctr@trixie")
+
+
+@pytest.fixture(scope="session")
 def old_containerd() -> Iterator[daemons.Containerd]:
     """containerd 1.6: content, images and leases, but no Transfer service."""
     yield from daemon(daemons.containerd("@bookworm"), "containerd@bookworm", "ctr@bookworm")

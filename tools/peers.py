@@ -5,7 +5,7 @@
     tools/peers.py --only skopeo,crane      some of them
     tools/peers.py --list                   what is there; fetches nothing
 
-They are Debian's packages: of testing, for current releases, and of bookworm (`skopeo@bookworm`) for older ones that are still in use.
+They are Debian's packages: of testing, for current releases, and of older ones (`skopeo@bookworm`, `containerd@trixie`) that are still in use.
 What is there already is left alone; remove the folder to fetch newer ones. A peer that Debian lacks, or that stands elsewhere, is named by
 TRANSHIP_<NAME> (TRANSHIP_REGCTL=/opt/regctl) or found on PATH. The result is written to peers.json in the folder; the tests read it.
 
@@ -30,7 +30,7 @@ from pathlib import Path
 from debian import Suite, Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
-CURRENT, OLD = "forky", "bookworm"
+CURRENT, LAST, OLD = "forky", "trixie", "bookworm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ def _peers() -> Iterator[tuple[str, Peer]]:
         docker_cli = "docker-cli" if suite == CURRENT else "docker.io"
         yield f"docker{suffix}", Peer(suite, "usr/bin/docker", (docker_cli,))
         yield f"podman{suffix}", Peer(suite, "usr/bin/podman", ("podman", "netavark", "conmon", "crun"))
+    yield f"containerd@{LAST}", Peer(LAST, "usr/bin/containerd", ("containerd",))
+    yield f"ctr@{LAST}", Peer(LAST, "usr/bin/ctr", ("containerd",))
     yield "docker-registry", Peer(CURRENT, "usr/bin/docker-registry", ("docker-registry",))
     yield "crane", Peer(CURRENT, "usr/bin/crane", ("crane",), ("version",))
     yield "oras", Peer(CURRENT, "usr/bin/oras", ("oras",), ("version",))
@@ -72,7 +74,7 @@ class Collection:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.record = self.folder / "peers.json"
-        self.suites = {name: Suite(name, self.folder / name) for name in (CURRENT, OLD)}
+        self.suites = {name: Suite(name, self.folder / name) for name in (CURRENT, LAST, OLD)}
         known = json.loads(self.record.read_text("utf-8")) if self.record.exists() else {}
         self.found: dict[str, dict[str, str]] = known.get("peers", {})
         self.moved = known.get("folder") not in {None, str(self.folder)}

@@ -111,7 +111,7 @@ class There:
             return {info.digest: dict(info.labels) for page in pages for info in page.info}
 
 
-@pytest.fixture(params=["ours", "2.1", "1.6"])
+@pytest.fixture(params=["ours", "2.1", "1.7", "1.6"])
 def there(request):
     namespace = f"e-{uuid.uuid4().hex[:8]}"
     match request.param:
@@ -119,11 +119,14 @@ def there(request):
             return There(request.getfixturevalue("our_daemon").address, True, namespace)
         case "2.1":
             return There(str(request.getfixturevalue("containerd").address), True, namespace)
+        case "1.7":
+            return There(str(request.getfixturevalue("containerd_1_7").address), True, namespace)
         case _:
             return There(str(request.getfixturevalue("old_containerd").address), False, namespace)
 
 
-transferring = pytest.mark.parametrize("there", ["ours", "2.1"], indirect=True)
+transferring = pytest.mark.parametrize("there", ["ours", "2.1", "1.7"], indirect=True)
+pulling = pytest.mark.parametrize("there", ["ours", "2.1"], indirect=True)  # 1.7 knows no plain HTTP, and no hosts
 
 
 @pytest.fixture
@@ -435,7 +438,7 @@ def test_naming_rules_travel(there, jobs, archive):
     assert len(jobs) == 1
 
 
-@transferring
+@pulling
 def test_pull_and_push_go_past_us(there, jobs, images):
     with RegistryServer(auth=Basic({"alice": "secret"})) as server:
         source = offer(images("multi"), server.host, "app:1", ALICE)
@@ -469,7 +472,7 @@ def test_pull_of_a_platform_that_is_not_there_leaves_names_as_they_were(there, j
     assert len(back.blobs) == 3
 
 
-@transferring
+@pulling
 def test_failing_function_for_credentials_is_what_one_hears(there, images):
     def broken(_host, _repository):
         raise RuntimeError("the helper is broken")
@@ -544,7 +547,7 @@ def test_export_whose_file_cannot_be_written_says_so(there, archive, tmp_path):
 # ---------------------------------------------------------------------------------------------------------------- remote
 
 
-@transferring
+@pulling
 def test_remote_transfers_between_ends_of_ours(there, images, archive, tmp_path):
     remote = connect(there.address, namespace=there.namespace)
     (loaded,) = remote.transfer(Archive(archive("multi")), Store())

@@ -14,10 +14,12 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tranship._api.wellknown import Empty
 from tranship.containerd import expressing
 from tranship.containerd.destination import find_image, put_image, remove_image
 from tranship.containerd.endpoint import Containerd
 from tranship.containerd.job import Job
+from tranship.containerd.methods import Version
 from tranship.containerd.records import from_image
 from tranship.containerd.source import ContainerdSource
 from tranship.endpoints.archive import Archive
@@ -90,6 +92,8 @@ def _push(source: Containerd, registry: Registry, selection: Selection, wished: 
     ):
         return None
     with source.channel() as channel:
+        if not _finds_hosts(channel):
+            return None
         plan = _planned(channel, patterns(source.names), selection, run)
         # A containerd passes over layers that may not be redistributed.
         if len(plan.roots) != 1 or not _is_whole(plan, wished) or any(map(_is_restricted, plan.blobs)):
@@ -124,6 +128,8 @@ def _pull(registry: Registry, destination: Containerd, selection: Selection, wis
         return None
     names = patterns(destination.names) or (end.reference,)
     with destination.channel() as channel, Job(channel, run) as job:
+        if not _finds_hosts(channel):
+            return None
         before = {name: find_image(channel, name) for name in names}
         try:
             source = replace(end, auth_stream=job.answering(registry.finder()))
@@ -164,6 +170,12 @@ def _import(archive: Archive, destination: Containerd, selection: Selection, wis
             plan = _planned(afterwards, tuple(job.saved), selection, run)
         run.planned(plan)
         return plan
+
+
+def _finds_hosts(channel: Channel) -> bool:
+    """Does its registry end know hosts, plain HTTP and certificates? A containerd 1.7's knows credentials and headers alone."""
+    answer = channel.unary(Version.VERSION, Empty())
+    return answer.revision == "tranship" or not answer.version.lstrip("v").startswith("1.")
 
 
 def _planned(channel: Channel, names: Sequence[str], selection: Selection, run: Run) -> Plan:
