@@ -30,6 +30,9 @@ PLAIN = 512 * 1024  # bytes of an image's documents together; their objects are 
 DEEP = 4  # indexes within indexes
 
 
+_decode = json.JSONDecoder().raw_decode  # json.loads looks for an encoding first, and for spaces around
+
+
 class Shown(NamedTuple):
     """What a list shows of an image."""
 
@@ -106,7 +109,14 @@ class _Look:
     def _manifest(self, value: dict[str, Any], platform: str | None) -> None:
         config, layers = value.get("config"), value["layers"]
         children = layers if config is None else [config, *layers]
-        complete = all([self._has(child["digest"], child["size"]) for child in children])  # noqa: C419  # each is counted
+        complete, there, sizes = True, self._there, self._sizes
+        for child in children:  # as `_has` does it, which is called for each of a hundred thousand otherwise
+            digest, size = child["digest"], child["size"]
+            if type(size) is not int or size < 0:
+                raise _NotPlain
+            if not there(digest):
+                complete, size = False, 0
+            sizes.setdefault(digest, size)
         if complete and platform is None and config is not None:
             platform = _platform(self._read(config["digest"], config["size"], checked=False))
         if complete and platform is not None:
@@ -127,7 +137,11 @@ class _Look:
         raw = self._content.peek(digest, size + 1)
         if len(raw) != size or (checked and Digest.of(raw, digest.algorithm) != digest):
             raise _NotPlain
-        return json.loads(raw)
+        text = raw.decode()
+        value, end = _decode(text)
+        if end != len(text):
+            raise _NotPlain
+        return value
 
 
 def _platform(value: dict[str, Any]) -> str | None:

@@ -77,6 +77,10 @@ class Platform:
     @classmethod
     def from_json(cls, value: Any, where: str) -> Platform:
         """Read a descriptor's `platform`; `where` names the descriptor in the InvalidArgument that a bad one raises."""
+        if type(value) is dict and len(value) == 2:  # as nearly all are
+            system, architecture = value.get("os"), value.get("architecture")
+            if type(system) is str and type(architecture) is str:
+                return cls(os=system, architecture=architecture)
         where = f"{where}: platform"
         value = strict_json.fields(value, _OWN_KEYS, where)
         features = value.get("os.features") or ()
