@@ -41,18 +41,21 @@ class ByteReader:
 
     name = "stream"  # in messages about it
 
-    def __init__(self, stream: Duplex, window: int = WINDOW) -> None:
+    def __init__(self, stream: Duplex, window: int = WINDOW, *, whole: bool = False) -> None:
+        """Read `stream`; with `whole`, fill each buffer as long as anything comes.
+
+        Messages are of 32 KiB, mostly: to hash and write each by itself costs a third more than their transport. But it is said
+        to be taken before it is handed on: not for whoever answers by that.
+        """
         self._stream = stream
+        self._whole = whole
         self._receiver = Receiver(window)
         self._message = memoryview(b"")  # of which something is left to hand on
         self._count = 0  # its whole length
         self._ended = False
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer, or what there is before the end that the peer has declared; 0 there.
-
-        Messages are of 32 KiB, mostly: to hash and write each by itself would cost a third more than their transport.
-        """
+        """Fill what one message can, or with `whole` all of it; 0 at the end that the peer has declared."""
         filled = 0
         while filled < len(buffer):
             while not self._message and not self._ended:
@@ -63,6 +66,8 @@ class ByteReader:
             buffer[filled : filled + count] = self._message[:count]
             self._message = self._message[count:]
             filled += count
+            if not self._whole:
+                break
         return filled
 
     def _next(self) -> None:

@@ -55,7 +55,7 @@ class Ends:
                 return Store(self._chosen(end), namespace=self.space.name, opened=self._store)
             case WireImportStream():
                 names = naming_of(destination).outright if isinstance(destination, WireImageStore) else ()
-                return Archive(self.reader(end), index_names=names, compress_layers=end.force_compress)
+                return Archive(self.reader(end, whole=True), index_names=names, compress_layers=end.force_compress)
             case _:
                 assert_never(end)
 
@@ -85,10 +85,10 @@ class Ends:
             case _:
                 assert_never(end)
 
-    def reader(self, end: WireImportStream) -> ByteReader:
-        """The bytes that the client sends."""
+    def reader(self, end: WireImportStream, *, whole: bool = False) -> ByteReader:
+        """The bytes that the client sends; `whole` as for a ByteReader."""
         stream = self.stream(end.stream, tells=True)
-        return ByteReader(stream, self._stack.enter_context(self._windows.window()))
+        return ByteReader(stream, self._stack.enter_context(self._windows.window()), whole=whole)
 
     def writer(self, end: WireExportStream, *, pad: bool = True) -> ByteWriter:
         """Bytes for the client, which has them all when the stack has been left without an error."""
