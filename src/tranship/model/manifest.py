@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_DOCUMENT = 4_393_216  # bytes; what the large registries accept, and containerd's importer reads
-FEW_VALUES = 20_000  # of a document however small; a larger one may have more: a child with its platform is 8, in 220 bytes
+FEW_VALUES = 20_000  # of a document however small; a child with its platform is 8 of them, in 220 bytes
 BYTES_A_VALUE = 32  # beyond those: so the memory that a document takes is a few times its bytes
 MAX_CHILDREN = 10_000  # descriptors in one document
 MAX_DEPTH = 16  # indexes within indexes
