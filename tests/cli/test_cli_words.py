@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
+import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
 
+from support.waiting import eventually
 from tranship.cli import output
 
 APP, NEW, OLD, MODELS = (f"docker.io/library/{name}" for name in ("app:1", "app:new", "old:1", "models:1"))
@@ -288,16 +292,22 @@ def test_a_table_fits_into_a_narrow_terminal(stocked, monkeypatch):
     assert stocked("ls").lines == whole
 
 
+def unread(pipe):
+    """Bytes in a pipe that nobody has taken yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_who_interrupts_a_transfer_is_told_whether_it_is_kept(stocked):
     data = Path("app.tar").read_bytes()
     for words, kept in ((["import", "-"], True), (["copy", "-", "archive:out.tar"], False)):
         process = stocked.process(*words)
         process.stdin.write(data[: len(data) // 2])
         process.stdin.flush()
-        time.sleep(1)
+        eventually(lambda: not unread(process.stdin))  # it has taken all, and waits for more
         process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
+        time.sleep(0.2)  # two at once would be one
         process.send_signal(signal.SIGINT)
+        process.wait(60)  # before its input ends, which would be another reason to fail
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130
         assert ("run it again: what has arrived is kept" in err.decode()) == kept, err
