@@ -7,6 +7,7 @@ import signal
 import sys
 import termios
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -292,9 +293,9 @@ def test_a_table_fits_into_a_narrow_terminal(stocked, monkeypatch):
     assert stocked("ls").lines == whole
 
 
-def unread(pipe):
-    """Bytes in a pipe that nobody has taken yet."""
-    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+def taken(pipe):
+    """Has the other side read all that was written?"""
+    return not int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_who_interrupts_a_transfer_is_told_whether_it_is_kept(stocked):
@@ -303,7 +304,7 @@ def test_who_interrupts_a_transfer_is_told_whether_it_is_kept(stocked):
         process = stocked.process(*words)
         process.stdin.write(data[: len(data) // 2])
         process.stdin.flush()
-        eventually(lambda: not unread(process.stdin))  # it has taken all, and waits for more
+        eventually(partial(taken, process.stdin))  # and it waits for more
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)  # two at once would be one
         process.send_signal(signal.SIGINT)
