@@ -174,8 +174,7 @@ def interrupt_thrice(process: subprocess.Popen[bytes], number: int = signal.SIGI
     eventually(lambda: heard(1))
     process.send_signal(number)
     eventually(lambda: heard(2))
-    assert process.poll() is None
-    process.send_signal(number)
+    process.send_signal(number)  # no harm if the second one came where nobody waits for the worker
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

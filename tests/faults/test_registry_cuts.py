@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.usefixtures("impatient"), pytest.mark.timeout(60)]
 
 BIG = image(3, 9 << 20, 1 << 20)
-LARGER = image(6, 44 << 20, 4 << 20)
+LARGER = image(6, 80 << 20, 4 << 20)
 POINTS = range(1, 51)
 BUFFERS = 16 << 20  # bytes that two kernels' sockets may hold, on this machine as on many
 ONE = Limits(jobs=1)  # one connection, so that a point of it is a point of the transfer
