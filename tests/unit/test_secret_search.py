@@ -43,7 +43,18 @@ def test_a_secret_is_found_in_each_form(said: str) -> None:
 def test_a_test_that_says_a_secret_is_an_error(say: str, tmp_path: Path) -> None:
     (tmp_path / "test_saying.py").write_text(TEST.format(say=say))
     # Without the closing list (-rN), which repeats the errors where CI is set.
-    command = [sys.executable, "-m", "pytest", "-q", "-rN", "-p", "conftest", "-p", "no:cacheprovider", "test_saying.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rN",
+        "-p",
+        "conftest",
+        "-p",
+        "no:cacheprovider",
+        "test_saying.py",
+    ]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(TESTS)}, capture_output=True, text=True
     )
