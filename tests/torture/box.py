@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Box:
-    """What a part gets. `rounds` says when to end; `unbroken` stands around each harm and the checks after it."""
+    """What a part gets. `rounds` says when to end; `unbroken` stands around each harm and the checks after it.
+
+    is_slice  a few rounds among the ordinary tests: no time, small images, few clients
+    """
 
     def __init__(self, folder: Path, *, seed: int, seconds: float = float("inf"), limit: int | None = None) -> None:
         self.folder = folder
@@ -27,6 +30,7 @@ class Box:
         self.chance = random.Random(seed)
         self.figures: Counter[str] = Counter()
         self.breaks: list[str] = []
+        self.is_slice = limit is not None
         self._limit = limit
         self._began = time.monotonic()
         self.end = self._began + seconds

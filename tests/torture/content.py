@@ -66,7 +66,8 @@ class Versions:
 
 
 def versions(folder: Path, sizes: Iterable[int] = SIZES) -> Versions:
-    """Two versions of one image, whose first layers are the same."""
+    """Two versions of one image in a folder, which is made."""
+    folder.mkdir(exist_ok=True)
     sizes, roots = tuple(sizes), {}
     for seed, which in ((1, "old"), (2, "new")):
         images = in_memory(NAME, seed, sizes)

@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import threading
 import time
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from torture.box import Box
 
 IMAGES = 16  # different ones at the registry, so that clients meet and do not always
+LONG = 120  # seconds after which it can be told whether memory grows
+KEPT = 30  # images of one client at most, so that what a daemon has to keep has a bound
 
 
 class Serving:
@@ -110,7 +113,7 @@ class Client:
     def act(self) -> str:
         """Pull, or with an image pulled: read it whole, push it, or remove it."""
         if not self.mine or self.chance.random() < 0.4:
-            return self.pull()
+            return self.pull() if len(self.mine) < KEPT else self.remove()
         return self.chance.choice((self.read, self.push, self.remove))()
 
     def pull(self) -> str:
@@ -203,7 +206,7 @@ def crowd(
 @part("load")
 def load(box: Box) -> None:
     """64 clients (4 in a slice) pull, export, push and remove at once; memory levels off and no descriptor is left open."""
-    count = 64 if box.left > 5 and box.left != float("inf") else 4
+    count = 4 if box.is_slice else 64
     with offering() as registry, serving(box) as running:
         crowd(
             box, running, registry.host, 2, _times(8), forgiving=False
@@ -243,7 +246,7 @@ def _times(number: int) -> Callable[[], bool]:
 
 def _done(box: Box, number: int) -> bool:
     """In a slice: were there so many acts?"""
-    return box.left == float("inf") and sum(box.figures.values()) >= number
+    return box.is_slice and sum(box.figures.values()) >= number
 
 
 def _settles(condition: Callable[[], bool], what: str) -> None:
@@ -268,7 +271,7 @@ def kill_daemon(box: Box) -> None:
 @part("kill-large")
 def kill_large(box: Box) -> None:
     """The same with 4 clients and images of 50 MB (1 MB in a slice), so that kills meet bytes on their way."""
-    with offering(1_000_000 if box.left == float("inf") else 50_000_000, alike=8) as registry:
+    with offering(1_000_000 if box.is_slice else 50_000_000, alike=8) as registry:
         _kill_among(box, registry, clients=4, pause=(0.2, 4))
 
 
@@ -394,22 +397,23 @@ def _say_hello(path: Path) -> bool:
 
 @part("soak")
 def soak(box: Box) -> None:
-    """A mixed load with a kill a minute; memory, descriptors and the store's size stay bounded."""
+    """A mixed load, for two thirds of the time on a daemon that is left alone and whose memory must level off, then on one that
+    is killed or stopped once a minute; memory, descriptors and the store's size stay bounded.
+    """  # fmt: skip
     with offering() as registry, serving(box) as running:
         ended = threading.Event()
         clients = threading.Thread(
             target=crowd, args=(box, running, registry.host, 4, ended.is_set), kwargs={"forgiving": True}
         )
         clients.start()
-        minutes = iter(range(1, 10**6))
         try:
-            for _ in box.rounds():
+            with box.unbroken("the calm of the soak"):
+                _watch(box, running, 0 if box.is_slice else box.left * 2 / 3)
+            for number in box.rounds():
                 with box.unbroken("a minute of the soak"):
-                    ended.wait(min(60.0, max(1.0, box.left)) if box.left != float("inf") else 1.0)
-                    box.figures["MiB resident at most"] = max(box.figures["MiB resident at most"], running.memory >> 20)
-                    box.figures["descriptors at most"] = max(box.figures["descriptors at most"], running.descriptors)
-                    assert running.memory < 512 << 20
-                    running.stop(signal.SIGKILL if next(minutes) % 2 else signal.SIGTERM)
+                    ended.wait(1.0 if box.is_slice else min(60.0, max(1.0, box.left)))
+                    _note(box, running)
+                    running.stop(signal.SIGTERM if number % 2 else signal.SIGKILL)
                     _sound(running.root)
                     box.count("restarts")
                     running.start()
@@ -418,3 +422,32 @@ def soak(box: Box) -> None:
             clients.join()
         size = sum(path.stat().st_size for path in running.root.glob("blobs/*/*"))
         box.count("MiB of blobs at the end", size >> 20)
+
+
+def _note(box: Box, running: Serving) -> int:
+    """What the daemon has by now, which is bounded; its memory."""
+    memory, descriptors = running.memory, running.descriptors
+    box.figures["MiB resident at most"] = max(box.figures["MiB resident at most"], memory >> 20)
+    box.figures["descriptors at most"] = max(box.figures["descriptors at most"], descriptors)
+    assert memory < 512 << 20
+    return memory
+
+
+def _watch(box: Box, running: Serving, seconds: float) -> None:
+    """Watch a daemon that is left alone: after a quarter of the time, how much does its memory grow in ten minutes?
+
+    Its memory goes up and down by some MiB with what is asked of it at the moment; the line through all that was seen does not.
+    """
+    began, seen = time.monotonic(), []
+    while (passed := time.monotonic() - began) < seconds:
+        memory = _note(box, running)
+        if passed > seconds / 4:
+            seen.append((passed, memory))
+        time.sleep(0.5)
+    if seconds >= LONG:
+        growth = statistics.linear_regression(*zip(*seen, strict=True)).slope * 600
+        box.count("seconds of a daemon left alone", round(seconds))
+        box.count("KiB grown in ten minutes of them", round(growth) >> 10)
+        box.count(
+            "MiB resident then, in the middle of all", round(statistics.median(memory for _, memory in seen)) >> 20
+        )

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
 NO_SPACE = 11  # the exit code
 MIB = 1 << 20
+SMALL = (
+    0,
+    1,
+    4096,
+    70_000,
+    1_200_000,
+    3_000_000,
+    9 << 20,
+)  # bytes of the layers of an image of 13 MB, and of one of 100 MB:
+LARGE = (0, 1, 4096, 70_000, 1_200_000, 30_000_000, 68_000_000)
 
 
 # -------------------------------------------------------------------------------------------------------------- full disks
@@ -32,17 +42,18 @@ MIB = 1 << 20
 
 @part("enospc")
 def enospc(box: Box) -> None:
-    """Imports and exports on disks of one size after another, by bytes and by inodes: done, or refused for want of space
-    with nothing lost; and done once there is room.
+    """Imports and exports on disks of one size after another, by bytes (20 to 200 MiB for an image of 100 MB, less in a slice)
+    and by inodes: done, or refused for want of space with nothing lost; and done once there is room.
     """  # fmt: skip
-    sizes = (0, 1, 4096, 70_000, 1_200_000, 3_000_000, 9 << 20)
     with box.scratch() as folder:
-        known = versions(folder, sizes)
-        need = known.new.stat().st_size
+        small = versions(folder / "small", SMALL)
+        large = small if box.is_slice else versions(folder / "large", LARGE)
+        steps = [(64 << 10, 40 * MIB)] if box.is_slice else [(n * MIB, (n + 5) * MIB) for n in range(20, 200, 5)]
+        box.chance.shuffle(steps)
         for number in box.rounds():
-            kind = ("bytes", "inodes")[number % 2]
+            kind, known = (("bytes", large), ("inodes", small))[number % 2]
             limit = (
-                f"size={box.chance.randrange(64 << 10, 3 * need)}"
+                f"size={box.chance.randrange(*steps[number // 2 % len(steps)])}"
                 if kind == "bytes"
                 else f"size=200m,nr_inodes={box.chance.randrange(2, 60)}"
             )
@@ -51,12 +62,12 @@ def enospc(box: Box) -> None:
                 box.scratch() as place,
                 mounted(place / "disk", "-t", "tmpfs", "-o", limit, "none") as disk,
             ):
-                _fill(box, disk, known, need)
+                _fill(box, disk, known)
                 box.count(f"disks of few {kind}")
 
 
-def _fill(box: Box, disk: Path, known: Versions, need: int) -> None:
-    root = disk / "store"
+def _fill(box: Box, disk: Path, known: Versions) -> None:
+    root, need = disk / "store", known.new.stat().st_size
     first, second = run(root, "import", known.old), run(root, "import", known.new)
     third = run(root, "export", NAME, "-o", disk / "out.tar")
     for ran in (first, second, third):

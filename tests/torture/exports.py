@@ -36,7 +36,7 @@ def exports(box: Box) -> None:
     except PeerMissing as reason:
         raise Impossible(str(reason)) from None
     images = {"localhost/small:1": in_memory("localhost/small:1")}
-    if LARGE.is_dir() and box.left != float("inf"):
+    if LARGE.is_dir() and not box.is_slice:
         images["localhost/python:1"] = Layout(LARGE)
     with box.scratch() as folder, temporary_home() as home, serving(box) as ours, containerd(collects=True) as real:
         peers, out = Peers(home), folder / "out.tar"

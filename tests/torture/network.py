@@ -205,10 +205,10 @@ def _one_fault(box: Box, place: Path, images: Memory, case: tuple[str, str, dict
 
 @part("cuts")
 def cuts(box: Box) -> None:
-    """A pull and a push whose connection ends at each fiftieth of the way, in three ways: both resume and move at most
-    1.2 times the bytes.
+    """A pull and a push of 50 MB (20 MiB in a slice) whose connection ends at each fiftieth of the way, in three ways: both resume
+    and move at most 1.2 times the bytes.
     """  # fmt: skip
-    size, parts = 20 << 20, 50
+    size, parts = 20 << 20 if box.is_slice else 50_000_000, 50
     images = in_memory(NAME, box.seed, (1000, size))
     waiting = [
         (way, how, number)
