@@ -13,14 +13,14 @@ from support.registry_runs import NEW, OLD, REPOSITORY, Heard, Image, at, image,
 from tranship import Layout, Selection, transfer
 from tranship.errors import DataLoss, TranshipError
 from tranship.model import mediatypes
+from tranship.model.descriptor import Descriptor
+from tranship.model.digest import Digest
 from tranship.testing.memory import Memory
 from tranship.testing.registry import RegistryServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from tranship.model.digest import Digest
 
 KIND = "application/vnd.example.sbom"
 
@@ -69,7 +69,25 @@ def test_a_manifest_that_is_said_to_be_another_kind_is_refused(server: RegistryS
         transfer(at(server), Memory())
 
 
+def test_a_manifest_may_not_come_as_something_else_than_it_says(server: RegistryServer) -> None:
+    value = {**json.loads(OLD.raw), "mediaType": mediatypes.OCI_MANIFEST}
+    Image(json.dumps(value).encode(), OLD.blobs).put(server)
+    server.fault("wrong-content-type", value="application/vnd.example.other+json", kind="manifest.get", times=None)
+    with pytest.raises(DataLoss, match=r"gave manifest .* as application/vnd\.example\.other\+json"):
+        transfer(at(server), Memory())
+
+
 # ------------------------------------------------------------------------------------------------------------- pushing
+
+
+def test_a_blob_is_sent_whole_by_a_post_and_a_put(server: RegistryServer) -> None:
+    transfer(OLD.memory(), at(server))
+    assert server.count("upload.single") == server.count("upload.chunk") == 0
+    sent = [exchange for exchange in server.requests if exchange.kind == "upload.finish"]
+    assert {exchange.query["digest"]: int(exchange.headers.get("Content-Length") or "") for exchange in sent} == {
+        digest: len(raw) for digest, raw in OLD.blobs.items()
+    }
+    assert all(exchange.headers.get("Content-Type") == "application/octet-stream" for exchange in sent)
 
 
 def test_chunks_are_sent_as_the_specification_wants_them(server: RegistryServer) -> None:
@@ -191,6 +209,33 @@ def test_a_subject_is_one_however_its_key_is_spelled() -> None:
         assert [entry["digest"] for entry in listed(server)] == [digest]
 
 
+def test_a_list_of_referrers_is_written_before_a_tag_leads_to_what_it_names() -> None:
+    with RegistryServer() as source, RegistryServer(referrers=False) as server:
+        OLD.put(source)
+        digest = referrer(source, OLD, KIND, 0)
+        raw = source.content(REPOSITORY, digest)
+        source.put_manifest(REPOSITORY, raw, mediatypes.OCI_MANIFEST, ["tagged"])
+        server.fault("status", code=403, kind="manifest.put", path=tag_of(OLD.digest))
+        with pytest.raises(TranshipError, match="403"):
+            transfer(at(source, name=f"{REPOSITORY}:tagged"), at(server, name=f"{REPOSITORY}:tagged"))
+        assert server.tags(REPOSITORY) == {}
+        transfer(at(source, name=f"{REPOSITORY}:tagged"), at(server, name=f"{REPOSITORY}:tagged"))
+        assert [entry["digest"] for entry in listed(server)] == [digest]
+        assert server.tags(REPOSITORY)["tagged"] == digest
+
+
+def test_what_is_named_by_a_long_digest_has_referrers_too() -> None:
+    with RegistryServer() as server:
+        long = Digest.of(OLD.raw, "sha512")
+        plain = Descriptor(media_type=mediatypes.OCI_MANIFEST, digest=long, size=len(OLD.raw))
+        images = Memory(blobs={**OLD.blobs, long: OLD.raw}, names={"example.com/acme/app:1": plain})
+        transfer(images, at(server))
+        value = {**json.loads(OLD.raw), "artifactType": KIND, "subject": plain.to_json()}
+        digest = server.put_manifest(REPOSITORY, json.dumps(value).encode(), mediatypes.OCI_MANIFEST)
+        summary = transfer(at(server, name=f"{REPOSITORY}@{long}"), Memory(), selection=ALONG)
+        assert [root.descriptor.digest for root in summary.roots] == [long, digest]
+
+
 def test_what_is_no_list_of_referrers_is_not_overwritten() -> None:
     with RegistryServer() as source, RegistryServer(referrers=False) as server:
         OLD.put(source)
@@ -240,6 +285,16 @@ def test_pages_are_followed_by_their_links() -> None:
             assert session.tags(at(server).references[0]) == [f"t{number}" for number in range(7)]
             assert session.catalog(server.host) == [REPOSITORY, *(f"many/{number}" for number in range(7))]
         assert server.counts == {"tags": 4, "catalog": 4}
+
+
+def test_a_full_page_without_a_link_is_followed_by_its_last_name() -> None:
+    tags = [f"t{number:04}" for number in range(2500)]
+    with RegistryServer(links=False) as server:
+        OLD.put(server)
+        server.put_manifest(REPOSITORY, OLD.raw, mediatypes.OCI_MANIFEST, tags)
+        with at(server).session() as session:
+            assert session.tags(at(server).references[0]) == ["1", *tags]
+        assert server.counts == {"tags": 3}
 
 
 def test_only_so_many_different_warnings_are_reported() -> None:

@@ -114,7 +114,10 @@ def test_a_document_is_described_by_its_bytes_and_not_by_its_headers() -> None:
     assert body == raw
 
 
-@pytest.mark.parametrize("vague", ["", "text/plain", "application/json; charset=utf-8", "application/octet-stream"])
+@pytest.mark.parametrize(
+    "vague",
+    ["", "text/plain", "application/json; charset=utf-8", "application/octet-stream", "binary/octet-stream"],
+)
 def test_a_vague_content_type_gives_way_to_the_document(vague: str) -> None:
     descriptor, _ = distribution.read_document(REPOSITORY.get_manifest("1"), reply(body=document(), content_type=vague))
     assert descriptor.media_type == mediatypes.OCI_INDEX
@@ -168,10 +171,16 @@ def test_warnings_are_for_people_and_printable() -> None:
             ("Warning", '299 host "and another"'),
             ("Warning", '199 - "other code"'),
             ("Warning", "junk"),
+            ("Warning", '199 - "no, 299 - \\"x\\"", 299 - "two, in one", 299 - "field"'),
             ("Warning", '299 - "' + "\\" * 50_000),
         ]
     )
-    assert distribution.warnings(headers) == ('this repository "moves" \\x1b[31msoon', "and another")
+    assert distribution.warnings(headers) == (
+        'this repository "moves" \\x1b[31msoon',
+        "and another",
+        "two, in one",
+        "field",
+    )
     assert len(distribution.warnings(Headers([("Warning", '299 - "x"')] * 100))) == 10
 
 
@@ -285,6 +294,22 @@ def test_pages_are_followed_to_their_end() -> None:
         }
     )
     assert drive(pages.tags(REPOSITORY), send) == ["a", "b", "c", "d"]
+
+
+def test_behind_a_full_page_without_a_link_comes_what_follows_its_last_name() -> None:
+    names = [f"t{number:04}" for number in range(2000)]
+    asked = "acme/app/tags/list?n=1000"
+    last_page = tags_page()
+    pages_of = {
+        asked: tags_page(*names[:1000]),
+        f"{asked}&last=t0999": tags_page(*names[1000:]),
+        f"{asked}&last=t1999": last_page,
+    }
+    assert drive(pages.tags(REPOSITORY), serve(pages_of)) == names
+    knows_no_last = {**pages_of, f"{asked}&last=t0999": pages_of[asked]}
+    assert drive(pages.tags(REPOSITORY), serve(knows_no_last)) == names[:1000]
+    knows_no_n = {asked: tags_page(*names)}
+    assert drive(pages.tags(REPOSITORY), serve(knows_no_n)) == names
 
 
 def test_go_writes_null_for_an_empty_list() -> None:
@@ -435,6 +460,31 @@ def test_a_referrer_is_noted_in_the_fallback_index_once() -> None:
     assert names(drive(referrers.referrers(REPOSITORY, DIGEST), send)) == {one.digest, two.digest}
     assert referrers.keeps_referrers(reply(201, oci_subject=DIGEST))
     assert not referrers.keeps_referrers(reply(201))
+
+
+def test_what_else_the_fallback_index_says_stays() -> None:
+    path = f"acme/app/manifests/{referrers.fallback_tag(DIGEST)}"
+    held = {**json.loads(document(annotations={"kept": "by another client"})), "manifests": [entry("one")]}
+    put: list[Any] = []
+
+    def send(request: Request) -> Response:
+        if request.method == "PUT":
+            put.append(json.loads(request.body or b""))
+            return reply(201)
+        return serve({path: reply(body=held, content_type=mediatypes.OCI_INDEX)})(request)
+
+    drive(referrers.note_referrer(REPOSITORY, DIGEST, Descriptor.from_json(entry("two"), "test")), send)
+    drive(referrers.drop_referrer(REPOSITORY, DIGEST, Descriptor.from_json(entry("one"), "test").digest), send)
+    assert [[item["digest"] for item in value.pop("manifests")] for value in put] == [
+        [entry("one")["digest"], entry("two")["digest"]],
+        [],
+    ]
+    assert all(value == {key: held[key] for key in held if key != "manifests"} for value in put)
+
+
+def test_the_tags_of_cosign_are_tags() -> None:
+    assert len(referrers.cosign_tags(Digest.of(b"x"))) == 3
+    assert referrers.cosign_tags(Digest.of(b"x", "sha512")) == ()
 
 
 def test_an_index_of_referrers_that_is_none_is_refused() -> None:

@@ -450,6 +450,20 @@ def test_the_registry_may_give_smaller_pages_than_asked_for() -> None:
         assert answer["Link"] == '</v2/a/b/tags/list?n=2&last=b>; rel="next"'
 
 
+def test_a_registry_without_links_gives_all_names_or_as_many_as_asked_for() -> None:
+    with RegistryServer(page_size=2, links=False) as registry, Client(registry.port) as client:
+        seed_tags(registry, "a", "b", "c", "d", "e")
+        assert client.ask("GET", "/v2/a/b/tags/list").json()["tags"] == ["a", "b", "c", "d", "e"]
+        answer = client.ask("GET", "/v2/a/b/tags/list?n=3&last=a")
+        assert (answer.json()["tags"], answer["Link"]) == (["b", "c", "d"], None)
+
+
+def test_an_upload_is_opened_by_a_request_that_says_it_has_no_body(client: Client) -> None:
+    client.connection.putrequest("POST", "/v2/a/b/blobs/uploads/")
+    client.connection.endheaders()
+    assert client.connection.getresponse().status == 411
+
+
 def test_the_catalog_names_the_repositories(registry: RegistryServer, client: Client) -> None:
     for name in ("c", "a/b", "a/a"):
         registry.put_blob(name, BLOB)

@@ -7,6 +7,7 @@ the claim serves only to see whether something may already be there.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,11 +30,15 @@ if TYPE_CHECKING:
 ACCEPT_DOCUMENTS = (
     f"{mediatypes.DOCKER_MANIFEST}, {mediatypes.DOCKER_INDEX}, {mediatypes.OCI_MANIFEST}, {mediatypes.OCI_INDEX}, */*"
 )
-_VAGUE = frozenset({"", "text/plain", "application/json", OCTETS})  # content types that say nothing about a document
+# Content types that say nothing about a document; the last is what S3 calls a file of which it knows nothing.
+_VAGUE = frozenset({"", "text/plain", "application/json", OCTETS, "binary/octet-stream"})
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
-_WARNING = re.compile(
-    r'299 +[^ "]+ +"((?:[^"\\]|\\.){0,4096}+)"'
-)  # RFC 7234, section 5.5, as distribution-spec uses it
+_WARNING = (
+    re.compile(  # RFC 7234, section 5.5, as distribution-spec uses it; a proxy may have put several into one field
+        r'(?:^|,)\s*+([0-9]{3}) +[^ ",]+ +"((?:[^"\\]|\\.){0,4096}+)"'
+    )
+)
+_MAX_WARNING = 8 * 1024  # characters of one field; all of them together should have no more than 4096 bytes
 _RATE = re.compile(r"([0-9]{1,9})(?:;w=([0-9]{1,9}))?")
 
 
@@ -214,14 +219,15 @@ def verified(request: Request, response: Response, wanted: Digest | None) -> byt
 
 
 def check_type(request: Request, response: Response, expected: str) -> None:
-    """Raise DataLoss when a document's Content-Type makes another kind of document of it than its descriptor does.
+    """Raise DataLoss when a document's Content-Type makes something else of it than its descriptor does.
 
-    One that is no document's says nothing (distribution-spec, "Pulling manifests"; CVE-2021-41190).
+    One that says nothing is none (distribution-spec, "Pulling manifests"; CVE-2021-41190).
     """
     said = media_type(response.headers)
-    if said != expected and said in mediatypes.DOCUMENTS:
+    if said != expected and said not in _VAGUE:
         raise DataLoss(
-            f"registry {registry_name(request)} gave {request.about} as {said}, its descriptor says {printable(expected)}",
+            f"registry {registry_name(request)} gave {request.about} as {printable(said)},"
+            f" its descriptor says {printable(expected)}",
             side="source",
         )
 
@@ -257,8 +263,9 @@ def content_range(value: str | None) -> tuple[int, int, int | None] | None:
 
 def warnings(headers: Headers) -> tuple[str, ...]:
     """What the registry would like the user to know (`Warning: 299 - "…"`), printable, at most ten."""
-    found = (_WARNING.match(value.strip()) for value in headers.all("warning"))
-    return tuple(printable(re.sub(r"\\(.)", r"\1", match[1])) for match in found if match)[:10]
+    found = (match for value in headers.all("warning") for match in _WARNING.finditer(value[:_MAX_WARNING]))
+    told = (printable(re.sub(r"\\(.)", r"\1", match[2])) for match in found if match[1] == "299")
+    return tuple(itertools.islice(told, 10))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Lists that come in pages: tags, the catalog, referrers.
 
 A page names the next one in a Link header (RFC 8288). The next page must be at the same host and must not have been read
-before, and there is an end to how many are read.
+before, and there is an end to how many are read. Link came with version 1.1 of the specification, and is no duty of tags there
+either: behind a full page of names that has none, what follows its last name is asked for.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 
 from tranship.errors import InvalidArgument, PolicyRefused, Unavailable, printable
 from tranship.formats.distribution import Repository, expect
@@ -17,11 +19,12 @@ from tranship.formats.refusals import registry_name
 from tranship.model import strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Sequence
 
 T = TypeVar("T")
 MAX_ITEMS = 1_000_000  # of one list
 MAX_BYTES = 64 << 20  # of all its pages
+_FULL = 1000  # names on the pages that are asked for
 _FEW_PAGES = 100  # that a list may have whatever is on them; more must bring at least two new items each
 _MAX_LINK = 16 * 1024  # characters of the Link headers that are read
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:+-]{0,254}")  # of a repository or a tag, as old registries may have them
@@ -30,23 +33,33 @@ _LINK = re.compile(r"<([^<>]*+)>([^<>]*+)")
 
 def tags(repository: Repository) -> Flow[list[str]]:
     """All tags of a repository, in the registry's order."""
-    return all_pages(repository.tags(), lambda request, response: names(request, response, "tags"))
+    return _names(repository.tags(_FULL), "tags")
 
 
 def catalog(repository: Repository) -> Flow[list[str]]:
     """All repositories that the registry lists."""
-    return all_pages(repository.catalog(), lambda request, response: names(request, response, "repositories"))
+    return _names(repository.catalog(_FULL), "repositories")
+
+
+def _names(first: Request, key: str) -> Flow[list[str]]:
+    return all_pages(
+        first,
+        lambda request, response: names(request, response, key),
+        behind=lambda page: f"{first.url}&{urlencode({'last': page[-1]})}" if len(page) == _FULL else None,
+    )
 
 
 def all_pages(
     first: Request,
-    read: Callable[[Request, Response], Iterable[T]],
+    read: Callable[[Request, Response], Sequence[T]],
     answer: Response | None = None,
     key: Callable[[T], Hashable] = lambda item: item,
+    behind: Callable[[Sequence[T]], str | None] = lambda _page: None,
 ) -> Flow[list[T]]:
     """Read page after page, each with `read`; an item of a `key` that came before is left out.
 
-    `answer` is the first page, where the caller has it already.
+    `answer` is the first page, where the caller has it already; `behind` gives the URL of what follows a page that names no
+    next one and brought something new.
     """
     found: dict[Hashable, T] = {}
     seen = {first.url}
@@ -55,14 +68,17 @@ def all_pages(
     size = 0
     while True:
         size += len(response.body)
-        for item in read(request, response):
+        before, page = len(found), read(request, response)
+        for item in page:
             found.setdefault(key(item), item)
         if len(found) > MAX_ITEMS or size > MAX_BYTES or len(seen) > _FEW_PAGES + len(found) // 2:
             raise Unavailable(f"registry {registry_name(first)} gives {first.about} without end; gave up")
-        following = _next(request, response, seen)
-        if following is None:
+        url = _next(request, response, seen) or (behind(page) if len(found) > before else None)
+        if url is None:
             return list(found.values())
-        request, response = following, (yield following)
+        seen.add(url)
+        request = replace(request, url=url)
+        response = yield request
 
 
 def next_link(headers: Headers) -> str | None:
@@ -76,7 +92,7 @@ def next_link(headers: Headers) -> str | None:
     return None
 
 
-def _next(request: Request, response: Response, seen: set[str]) -> Request | None:
+def _next(request: Request, response: Response, seen: set[str]) -> str | None:
     target = next_link(response.headers)
     if not target:
         return None
@@ -88,11 +104,10 @@ def _next(request: Request, response: Response, seen: set[str]) -> Request | Non
         raise PolicyRefused(f"{what} to another host, {redacted(url)}")
     if url in seen:
         raise Unavailable(f"{what} back to a page that was read before")
-    seen.add(url)
-    return replace(request, url=url)
+    return url
 
 
-def names(request: Request, response: Response, key: str) -> Iterable[str]:
+def names(request: Request, response: Response, key: str) -> Sequence[str]:
     """The names on one page of a list, under the `key` of its document ("tags", "repositories").
 
     They become parts of URLs, of paths, and lines on a terminal: what no registry's name looks like is refused.

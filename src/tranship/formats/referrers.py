@@ -14,6 +14,7 @@ from tranship.formats.distribution import Repository, expect
 from tranship.formats.messages import Flow, Request, Response, media_type
 from tranship.formats.pages import all_pages
 from tranship.model import manifest, mediatypes, strict_json
+from tranship.model.reference import MAX_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,12 @@ def fallback_tag(subject: Digest) -> str:
 
 
 def cosign_tags(subject: Digest) -> tuple[str, ...]:
-    """The tags under which cosign keeps what belongs to an image: signatures, attestations, bills of materials."""
-    return tuple(f"{subject.algorithm}-{subject.hex}.{what}" for what in ("sig", "att", "sbom"))
+    """The tags under which cosign keeps what belongs to an image: signatures, attestations, bills of materials.
+
+    A SHA-512 is too long for such a tag.
+    """
+    tags = (f"{subject.algorithm}-{subject.hex}.{what}" for what in ("sig", "att", "sbom"))
+    return tuple(tag for tag in tags if len(tag) <= MAX_TAG)
 
 
 def referrers(
@@ -42,10 +47,13 @@ def referrers(
     answer = yield request
     found: Sequence[Descriptor] = ()
     if _knows_referrers(answer):
-        found = yield from all_pages(request, _entries, answer, key=lambda entry: entry.digest)
+        found = yield from all_pages(
+            request, lambda asked, page: _index(asked, page).manifests, answer, key=lambda entry: entry.digest
+        )
     else:
         with contextlib.suppress(InvalidArgument):  # what is under the tag is no index: then there are none
-            found = yield from _of_tag(repository, subject)
+            held = yield from _of_tag(repository, subject)
+            found = held.manifests if held is not None else ()
     # Not every registry filters, so filtering is ours (the header OCI-Filters-Applied would only save the look).
     wanted = (entry for entry in found if artifact_type in (None, entry.extra.get("artifactType")))
     return tuple(sorted({entry.digest: entry for entry in wanted}.values(), key=lambda entry: entry.digest))
@@ -61,10 +69,11 @@ def note_referrer(repository: Repository, subject: Digest, entry: Descriptor) ->
 
     Two writers at once may lose one entry: the protocol has no way to say "if unchanged" that registries honour.
     """
-    entries = yield from _of_tag(repository, subject)
+    held = yield from _of_tag(repository, subject)
+    entries = held.manifests if held is not None else ()
     if any(old.digest == entry.digest for old in entries):
         return False
-    yield from _keep(repository, subject, [*entries, entry])
+    yield from _keep(repository, subject, held, [*entries, entry])
     return True
 
 
@@ -75,16 +84,19 @@ def drop_referrer(repository: Repository, subject: Digest, digest: Digest) -> Fl
     """
     if _knows_referrers((yield repository.referrers(subject))):
         return False
-    entries = yield from _of_tag(repository, subject)
-    rest = [entry for entry in entries if entry.digest != digest]
-    if len(rest) == len(entries):
+    held = yield from _of_tag(repository, subject)
+    if held is None or all(entry.digest != digest for entry in held.manifests):
         return False
-    yield from _keep(repository, subject, rest)
+    yield from _keep(repository, subject, held, [entry for entry in held.manifests if entry.digest != digest])
     return True
 
 
-def _keep(repository: Repository, subject: Digest, entries: Sequence[Descriptor]) -> Flow[None]:
-    value = {
+def _keep(
+    repository: Repository, subject: Digest, held: manifest.Index | None, entries: Sequence[Descriptor]
+) -> Flow[None]:
+    """Put the list with these entries; what else another client has written into it stays."""
+    value = strict_json.loads(held.raw, "list of referrers") if held is not None else {}
+    value |= {
         "schemaVersion": 2,
         "mediaType": mediatypes.OCI_INDEX,
         "manifests": [entry.to_json() for entry in entries],
@@ -100,16 +112,17 @@ def _knows_referrers(answer: Response) -> bool:
     return answer.status not in _NO_SUCH_API
 
 
-def _of_tag(repository: Repository, subject: Digest) -> Flow[list[Descriptor]]:
+def _of_tag(repository: Repository, subject: Digest) -> Flow[manifest.Index | None]:
+    """The list under the fallback tag; None where there is none."""
     request = repository.get_manifest(fallback_tag(subject))
     response = yield request
-    return [] if response.status == 404 else list(_entries(request, response))
+    return None if response.status == 404 else _index(request, response)
 
 
-def _entries(request: Request, response: Response) -> tuple[Descriptor, ...]:
+def _index(request: Request, response: Response) -> manifest.Index:
     expect(request, response, 200)
     descriptor = manifest.describe(response.body, mediatypes.OCI_INDEX)
     document = manifest.parse(response.body, descriptor)
     if not isinstance(document, manifest.Index):
         raise InvalidArgument(f"{request.object} of {request.repository}: expected an index")
-    return document.manifests
+    return document

@@ -203,8 +203,11 @@ class RegistryDestination:
         raw = self._raw[descriptor.digest]
         if raw is None:
             raise InvalidArgument(f"{printable(str(place.reference))} cannot be named: its document was not written")
-        # Registries name what a tag leads to by SHA-256; and a document is known by its digest where it has no tag.
-        if place.reference.tag is not None and descriptor.digest.algorithm != "sha256":
+        # First by its digest: since registries name what a tag leads to by SHA-256; and since whoever finds the tag takes
+        # it for done, with the list of referrers, which may have to be written by hand.
+        if place.reference.tag is not None and (
+            descriptor.digest.algorithm != "sha256" or parse(raw, descriptor).subject is not None
+        ):
             self._put(place.reference, descriptor.digest, raw, descriptor)
         self._put(place.reference, place.named, raw, descriptor)
 

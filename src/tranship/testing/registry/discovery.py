@@ -67,7 +67,8 @@ def referrers(call: Call) -> Response:
 
 def _page(call: Call, names: list[str], *, ordered: bool = True) -> tuple[list[str], str | None]:
     """The page that `n` and `last` ask for, and the target of the next one; never more than the registry's own page size."""
-    query, limit = call.request.query, call.options.page_size
+    query, linked = call.request.query, call.options.links or not ordered
+    limit = call.options.page_size if linked else len(names)
     if "n" in query:
         if not query["n"].isascii() or not query["n"].isdigit():
             raise Refusal(400, "PAGINATION_NUMBER_INVALID", "n must be a number", detail={"n": query["n"]})
@@ -76,7 +77,7 @@ def _page(call: Call, names: list[str], *, ordered: bool = True) -> tuple[list[s
     if last is not None:
         names = [n for n in names if n > last] if ordered else names[names.index(last) + 1 if last in names else 0 :]
     page = names[:limit]
-    if not page or len(page) == len(names):
+    if not page or len(page) == len(names) or not linked:
         return page, None
     rest = "".join(f"&{key}={quote(value, safe='')}" for key, value in query.items() if key not in ("n", "last"))
     return page, f"{call.request.path}?n={limit}&last={quote(page[-1], safe='')}{rest}"

@@ -65,6 +65,7 @@ class Options:
     sparse_indexes: bool = False
     single_post: bool = True
     page_size: int = 1000
+    links: bool = True
     max_manifest: int = 4 * 1024 * 1024
 
 

@@ -52,6 +52,8 @@ class RegistryServer(FaultyServer):
     sparse_indexes  let an index name manifests that are not here, as many registries do
     single_post     take a blob in one POST; without it, such a POST opens a session, as the specification allows
     page_size       the most that a page of tags, repositories or referrers holds
+    links           name the next page of tags or repositories in Link. Without it, as before 1.1, they come whole, or as many
+                    as were asked for, and `last` leads on
     max_manifest    bytes of the largest manifest that is taken
     auth            who may do what; None: anybody may do everything
     host_names      further values of the Host header that are ours (with any port)
@@ -69,6 +71,7 @@ class RegistryServer(FaultyServer):
         sparse_indexes: bool = False,
         single_post: bool = True,
         page_size: int = 1000,
+        links: bool = True,
         max_manifest: int = 4 * 1024 * 1024,
         host_names: Sequence[str] = ("127.0.0.1", "localhost"),
         auth: Basic | Token | TokenServer | None = None,
@@ -83,6 +86,7 @@ class RegistryServer(FaultyServer):
             sparse_indexes=sparse_indexes,
             single_post=single_post,
             page_size=page_size,
+            links=links,
             max_manifest=max_manifest,
         )
         self.auth = auth

@@ -34,6 +34,8 @@ def start(call: Call) -> Response:
         return response
     if "digest" in query and call.options.single_post:
         return _single(call, read_digest(query["digest"]))
+    if call.options.strict and "digest" not in query and call.request.headers.get("Content-Length") != "0":
+        raise Refusal(411, "SIZE_INVALID", "an upload is opened with Content-Length: 0")
     algorithm = query.get("digest-algorithm", "sha256")
     if algorithm not in ALGORITHMS:
         raise Refusal(400, "DIGEST_INVALID", f"unknown digest algorithm {printable(algorithm)}")
