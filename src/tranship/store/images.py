@@ -200,7 +200,8 @@ def _decode(row: tuple[Any, ...]) -> Image:
         target = Descriptor(media_type=media_type, digest=Digest(digest), size=size)
     else:
         target = Descriptor.from_json(json.loads(more), "image target")
-    return Image(name, target, loads(labels), moment(created), moment(updated))
+    made = moment(created)
+    return Image(name, target, loads(labels), made, made if updated == created else moment(updated))
 
 
 def _fields(image: Image) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]]:
