@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 
 from cases import exports, imports
-from harness import Row, Table, bench, measure, pivot
+from harness import Bench, Case, Row, Table, bench, measure, pivot
+from registry import pulls, pushes
+
+from support import daemons
 
 KINDS = ("tiny-10", "tiny-1000", "python", "ml")
+Cases = Callable[[Bench, str, contextlib.ExitStack], Iterator[Case]]
+OPERATIONS: dict[str, Cases] = {
+    "export": exports,
+    "import": lambda here, kind, _: imports(here, kind),
+    "push": lambda here, kind, _: pushes(here, kind),
+    "pull": lambda here, kind, stack: pulls(here, kind, stack.enter_context(daemons.docker_registry())),
+}
 
 
 def megabytes(_: Table, row: Row) -> str:
-    daemons = row.median("daemon_rss")
-    return f"{row.median('rss') / 1e6:.0f}" + (f" + {daemons / 1e6:.0f}" if daemons else "")
+    below = row.median("daemon_rss")
+    return f"{row.median('rss') / 1e6:.0f}" + (f" + {below / 1e6:.0f}" if below else "")
 
 
 def main() -> None:
     with bench(__doc__) as here:
         tables, texts = [], []
-        for operation in ("export", "import"):
+        for operation, cases in OPERATIONS.items():
             columns = []
             for kind in KINDS:
                 size = here.warm(here.layout(kind))
                 with contextlib.ExitStack() as stack:
-                    cases = exports(here, kind, stack) if operation == "export" else imports(here, kind)
-                    columns.append(Table(f"{kind} ({size / 1e6:.1f} MB)", measure(list(cases), min(here.rounds, 2))))
+                    measured = measure(list(cases(here, kind, stack)), min(here.rounds, 2))
+                    columns.append(Table(f"{kind} ({size / 1e6:.1f} MB)", measured))
             texts.append(pivot(f"{operation}, peak MB, command + daemons", columns, megabytes))
             tables += columns
         here.record("memory", "\n\n".join(texts), tables)
