@@ -4,6 +4,7 @@ import contextlib
 import threading
 from datetime import UTC, datetime
 
+import grpc
 import pytest
 
 from tranship._api.services.containers.v1 import containers_pb2 as co
@@ -69,6 +70,26 @@ def test_namespaces_are_made_listed_labelled_and_removed(channel):
 def test_namespace_that_nobody_made_can_be_got(channel):
     got = channel.unary(Namespaces.GET, n.GetNamespaceRequest(name="nobody"))
     assert records.from_namespace(got.namespace).labels == {}
+
+
+def test_first_of_several_namespaces_and_leases_counts(daemon, channel):
+    """Go's client puts a namespace before the one that it stands within, and so with leases (`nerdctl namespace ls`)."""
+    create(channel)
+    channel.unary(Leases.CREATE, le.CreateRequest(id="inner"))
+    twice = (("containerd-namespace", "lab"), ("containerd-namespace", "other"))
+    leases = (("containerd-lease", "inner"), ("containerd-lease", "outer"))
+    with grpc.insecure_channel(f"unix:{daemon.address}") as raw:
+        listing = raw.unary_unary(
+            Images.LIST.path, i.ListImagesRequest.SerializeToString, i.ListImagesResponse.FromString
+        )
+        assert [m.name for m in listing(i.ListImagesRequest(), metadata=twice).images] == ["docker.io/library/a:1"]
+        writing = raw.stream_stream(
+            Content.WRITE.path, c.WriteContentRequest.SerializeToString, c.WriteContentResponse.FromString
+        )
+        request = c.WriteContentRequest(action=c.COMMIT, ref="r", data=b"held")
+        assert [m.digest for m in writing(iter([request]), metadata=twice + leases)] == [Digest.of(b"held")]
+    held = channel.unary(Leases.LIST_RESOURCES, le.ListResourcesRequest(id="inner")).resources
+    assert [(m.id, m.type) for m in held] == [(Digest.of(b"held"), "content")]
 
 
 @pytest.mark.parametrize("name", ["", "a..b", "-x", "a/b", "a b", "x" * 77])

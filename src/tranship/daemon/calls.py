@@ -36,7 +36,10 @@ class Call:
 
     def __init__(self, context: grpc.ServicerContext) -> None:
         self._context = context
-        self._metadata: dict[str, Any] = {pair[0]: pair[1] for pair in context.invocation_metadata()}
+        self._metadata: dict[str, Any] = {}
+        for pair in context.invocation_metadata():
+            # A namespace or lease within another one is sent before that one; the first counts (pkg/namespaces/grpc.go).
+            self._metadata.setdefault(pair[0], pair[1])
         self.token = CancelToken()  # cancelled when the client goes away, its deadline passes, or the RPC ends
         self.ended = threading.Event()
         self.on_end(self._end)
