@@ -1,4 +1,8 @@
-"""The Version service."""
+"""The Version service.
+
+Clients decide by the version what they ask a server for: nerdctl leaves transfers to the Transfer service from containerd 2.0
+on. So it is that of the containerd whose API is served, with tranship's own behind it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ if TYPE_CHECKING:
     from tranship._api.wellknown import Empty
     from tranship.daemon.calls import Call
 
+API = "2.1.0"  # containerd's
+
 
 def routes() -> list[Route]:
     """What serves the methods."""
@@ -20,4 +26,4 @@ def routes() -> list[Route]:
 
 
 def _version(_: Empty, __: Call) -> VersionResponse:
-    return VersionResponse(version=__version__, revision="tranship")
+    return VersionResponse(version=f"{API}+tranship.{__version__}", revision="tranship")
