@@ -57,6 +57,7 @@ def _peers() -> Iterator[tuple[str, Peer]]:
     yield "oras", Peer(CURRENT, "usr/bin/oras", ("oras",), ("version",))
     yield "umoci", Peer(CURRENT, "usr/bin/umoci", ("umoci",))
     yield "regctl", Peer(None, "", (), ("version",))
+    yield "nerdctl", Peer(None, "", ())
     # No peers, but what tests and benchmarks use beside them: shells that complete, a file system that clones ranges, peak memory.
     yield "zsh", Peer(CURRENT, "usr/bin/zsh", ("zsh",))
     yield "fish", Peer(CURRENT, "usr/bin/fish", ("fish",))
