@@ -157,6 +157,13 @@ def read_exactly(reader: Reader, view: memoryview) -> int:
     return done
 
 
+def read_whole(reader: Reader, size: int) -> bytes:
+    """At most `size` bytes, which are few; fewer only at the end."""
+    data = bytearray(size)
+    del data[read_exactly(reader, memoryview(data)) :]
+    return bytes(data)
+
+
 def write_all(fd: int, chunk: memoryview) -> None:
     """Write the whole chunk at the file's position; a pipe or a full disk may take it in pieces."""
     done = os.write(fd, chunk)

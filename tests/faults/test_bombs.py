@@ -177,6 +177,25 @@ def test_json_of_millions_of_values_takes_little_memory(name: str, filler: str, 
     assert said["peak"] < MEMORY
 
 
+@pytest.mark.parametrize("dense", ["annotations", "objects", "wide", "many"])
+def test_the_documents_of_an_image_take_no_more_than_64_mib(dense: str, tmp_path: Path) -> None:
+    bundle = Bundle()
+    if dense == "many":
+        notes = {f"{n:x}": f"{n:x}" for n in range(1_000)}
+        bundle.root(bundle.index([bundle.image(label=str(n), annotations={**notes, "n": str(n)}) for n in range(130)]))
+    else:
+        more = {
+            "annotations": {"annotations": {f"{n:x}": f"{n:x}" for n in range(125_000)}},
+            "objects": {"x": [{"a": {"b": {"c": 1}}} for _ in range(32_000)]},
+            "wide": {"annotations": {"smile": "\U0001f600" + "x" * 4_300_000}},
+        }[dense]
+        bundle.root(bundle.image(**more))
+    (tmp_path / "a.tar").write_bytes(bundle.tar())
+    said = ran(("archive", {"file": tmp_path / "a.tar"}), ("store", {"root": tmp_path / "store"}))
+    assert said.get("outcomes"), said
+    assert said["peak"] < 64
+
+
 def test_many_entries_of_dockers_that_share_a_large_config_cost_one_config(tmp_path: Path) -> None:
     config = dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).ljust(4 << 20)
     entries = [{"Config": "c.json", "RepoTags": [f"localhost/evil:{n}"], "Layers": []} for n in range(3000)]

@@ -12,7 +12,7 @@ from support.hostile import Bundle
 from tranship import Layout, plan
 from tranship.engine import graph
 from tranship.errors import InvalidArgument
-from tranship.model import manifest, mediatypes
+from tranship.model import manifest, mediatypes, strict_json
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 from tranship.testing.memory import Memory
@@ -23,27 +23,30 @@ if TYPE_CHECKING:
 EMPTY = {"mediaType": mediatypes.OCI_EMPTY, "digest": Digest.of(b"{}"), "size": 2}
 
 
-def document(**fields: Any) -> tuple[bytes, Descriptor]:
-    """A manifest with these fields."""
+def document(*, escaped: bool = True, **fields: Any) -> tuple[bytes, Descriptor]:
+    """A manifest with these fields; `escaped`: other characters than ASCII's as escapes."""
     value = {"schemaVersion": 2, "mediaType": mediatypes.OCI_MANIFEST, "config": EMPTY, "layers": [], **fields}
-    raw = json.dumps(value, separators=(",", ":")).encode()
+    raw = json.dumps(value, separators=(",", ":"), ensure_ascii=escaped).encode()
     return raw, Descriptor(media_type=mediatypes.OCI_MANIFEST, digest=Digest.of(raw), size=len(raw))
 
 
 @pytest.mark.parametrize(
     "padding",
     [
-        {"x": [{} for _ in range(20_000)]},
-        {"x": [[] for _ in range(20_000)]},
-        {"x": list(range(30_000))},
-        {"config": {**EMPTY, "x": [{"a": {}} for _ in range(10_000)]}},
-        {"annotations": {f"{n:x}": "" for n in range(40_000)}},
+        {"x": [{} for _ in range(70_000)]},
+        {"x": [[] for _ in range(110_000)]},
+        {"x": list(range(150_000))},
+        {"config": {**EMPTY, "x": [{"a": {}} for _ in range(46_000)]}},
+        {"annotations": {f"{n:x}": "" for n in range(150_000)}},
+        {"annotations": {"smile": "\U0001f600" + "x" * 4_000_000, **{f"{n:x}": "" for n in range(30_000)}}},
     ],
-    ids=["objects", "lists", "numbers", "fields of a descriptor", "annotations"],
+    ids=["objects", "lists", "numbers", "fields of a descriptor", "annotations", "wide characters"],
 )
-def test_a_document_of_more_values_than_its_bytes_account_for_is_not_parsed(padding: dict[str, Any]) -> None:
-    raw, descriptor = document(**padding)
-    with pytest.raises(InvalidArgument, match=r"has more than [0-9]+ values"):
+@pytest.mark.parametrize("escaped", [True, False])
+def test_a_document_that_would_take_too_much_memory_is_not_parsed(padding: dict[str, Any], escaped: bool) -> None:
+    raw, descriptor = document(**padding, escaped=escaped)
+    assert len(raw) <= manifest.MAX_DOCUMENT
+    with pytest.raises(InvalidArgument, match=r"would take more than 25165824 bytes of memory"):
         manifest.parse(raw, descriptor)
 
 
@@ -52,26 +55,40 @@ def test_documents_as_large_as_they_may_be_are_parsed() -> None:
     assert len(manifest.parse(*document(layers=[layer] * manifest.MAX_CHILDREN)).children) == manifest.MAX_CHILDREN + 1
     notes = {f"org.example.{n}": "some text that says as much as others do" for n in range(50_000)}
     assert len(manifest.parse(*document(annotations=notes)).annotations) == 50_000
-    assert manifest.parse(*document(x=[{} for _ in range(5_000)])).raw
+    assert manifest.parse(*document(x=["\U0001f600" + "x" * 3_000_000])).raw
+    platform = {"architecture": "arm64", "os": "linux", "variant": "v8"}
+    image = {"mediaType": mediatypes.OCI_MANIFEST, "digest": Digest.of(b"y"), "size": 1234, "platform": platform}
+    index = {"schemaVersion": 2, "mediaType": mediatypes.OCI_INDEX, "manifests": [image] * manifest.MAX_CHILDREN}
+    raw = json.dumps(index, indent=1).encode()
+    assert len(manifest.parse(raw, manifest.describe(raw)).children) == manifest.MAX_CHILDREN
 
 
 @pytest.mark.parametrize("kind", ["objects", "annotations"])
-def test_what_is_kept_of_the_densest_document_is_a_few_times_its_bytes(kind: str) -> None:
-    size = 1_500_000
-    most = manifest.FEW_VALUES + size // manifest.BYTES_A_VALUE - 20
+def test_what_the_densest_document_takes_is_about_what_it_is_said_to(kind: str) -> None:
     dense: dict[str, Any] = {
-        "objects": {"config": {**EMPTY, "x": [{} for _ in range(most // 2)]}},
-        "annotations": {"annotations": {f"{n:x}": f"{n:x}" for n in range(most)}},
+        "objects": {"config": {**EMPTY, "x": [{"a": {"b": {"c": 1}}} for _ in range(32_000)]}},
+        "annotations": {"annotations": {f"{n:x}": f"{n:x}" for n in range(120_000)}},
     }[kind]
-    missing = size - len(document(**dense, pad="")[0])
-    raw, descriptor = document(**dense, pad="x" * missing)
+    raw, descriptor = document(**dense)
     tracemalloc.start()
     kept = manifest.parse(raw, descriptor)
     found, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept.descriptor.size == size
-    assert found <= 10 * size
-    assert peak <= 16 * size
+    assert kept.descriptor.size == len(raw)
+    assert found <= strict_json.MAX_MEMORY
+    assert peak <= 1.5 * strict_json.MAX_MEMORY
+
+
+def test_the_documents_of_one_image_take_together_what_one_may(tmp_path: Path) -> None:
+    bundle = Bundle()
+    many = {**EMPTY, "x": [{"a": 1} for _ in range(5_000)]}
+    bundle.put(b"{}", mediatypes.OCI_EMPTY)
+    images = [bundle.image(label=str(n), config=many) for n in range(16)]
+    layout = bundle.root(bundle.index(images[:10])).write(tmp_path / "ten")
+    assert len(plan(Layout(layout), Memory()).nodes) == 11
+    layout = bundle.root(bundle.index(images), "a.example/all:1").write(tmp_path / "sixteen")
+    with pytest.raises(InvalidArgument, match="would take more than 25165824 bytes of memory"):
+        plan(Layout(layout, "a.example/all:1"), Memory())
 
 
 def test_one_image_may_have_fewer_bytes_of_documents_than_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from tranship.engine.protocols import ListsReferrers, ReadsInParallel
 from tranship.errors import DigestMismatch, InvalidArgument, NotFound, blamed_on, printable
-from tranship.model import mediatypes
+from tranship.model import mediatypes, strict_json
 from tranship.model.descriptor import Descriptor, Root
 from tranship.model.manifest import MAX_DEPTH, MAX_DOCUMENT, Document, Index, parse, retired
-from tranship.pump import read_exactly
+from tranship.pump import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from tranship.model.digest import Digest
 
 MAX_DESCRIPTORS = 10_000  # below one root, on average; the largest images have some hundreds
-READ_FOR_ONE = 6 * 1024 * 1024  # bytes of the documents of one image; what is kept of them takes five times the memory
-READ_FOR_MORE = 1024 * 1024  # … of each further one
+READ_FOR_ONE = 6 * 1024 * 1024  # bytes of the documents of one image
+READ_FOR_MORE = 1024 * 1024  # … of each, besides
 MAX_READ = 64 * 1024 * 1024  # … of all images of a transfer
+MEMORY_FOR_MORE = 8 * 1024 * 1024  # what is kept of those of each further image may take, as strict_json weighs it
+MOST_MEMORY = 448 * 1024 * 1024  # … of all images; those of one take no more than one document
 DOCUMENTS_KEPT = 16 * 1024 * 1024  # bytes of documents held in memory from planning to writing; others are read again
 
 
@@ -50,6 +52,7 @@ class Graph:
         self._most = 0  # edges allowed
         self._images = 0
         self._bytes = 0  # of documents read
+        self._memory = 0  # that they may take
 
     def read(self, roots: Sequence[Root]) -> None:
         """Read the documents below the roots, one level at a time, in parallel where the source gains by it."""
@@ -97,18 +100,30 @@ class Graph:
         self._run.check()
         with blamed_on("destination"):
             raw = self._held(descriptor) if self._held is not None else None
-            document = parse(raw, descriptor) if raw is not None else None
+            document = self._parse(raw, descriptor) if raw is not None else None
         if raw is None or document is None:
             try:
                 raw = read_all(self._source, descriptor)
             except NotFound:
                 return None
-            document = parse(raw, descriptor)
+            document = self._parse(raw, descriptor)
         with self._keeping:
             if self._budget >= len(raw):
                 self._budget -= len(raw)
                 self.raw[descriptor.digest] = raw
         return replace(document, raw=b"")
+
+    def _parse(self, raw: bytes, descriptor: Descriptor) -> Document:
+        """Parse a document, if there is room for it."""
+        most = min(MOST_MEMORY, strict_json.MAX_MEMORY + MEMORY_FOR_MORE * (self._images - 1))
+        with self._keeping:
+            self._memory += len(raw) + strict_json.weight(raw)
+            if self._memory > most:
+                raise InvalidArgument(
+                    f"the manifests and indexes of these images would take more than {most} bytes of memory",
+                    hint="select fewer images at once, or fewer platforms",
+                )
+        return parse(raw, descriptor)
 
     def _check_same(self, descriptor: Descriptor) -> None:
         """Refuse a document that is listed in several places as different things; it was parsed as one of them."""
@@ -172,14 +187,12 @@ def read_all(source: Source, descriptor: Descriptor, limit: int = MAX_DOCUMENT) 
         raise InvalidArgument(
             f"{descriptor} has {descriptor.size} bytes; at most {limit} are read", descriptor=descriptor
         )
-    data = bytearray(descriptor.size)
     try:
         with source.blob(descriptor).open() as reader:
-            count = read_exactly(reader, memoryview(data))
+            return read_whole(reader, descriptor.size)
     except OSError as error:
         error.add_note(f"while reading {descriptor}")
         raise
-    return bytes(data[:count])
 
 
 def called(root: Root) -> str:

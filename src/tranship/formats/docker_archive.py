@@ -94,7 +94,7 @@ def parse_manifest(raw: bytes) -> tuple[ManifestEntry, ...]:
     """Read `manifest.json`. Raises InvalidArgument."""
     if len(raw) > MAX_MANIFEST:
         raise InvalidArgument(f"{DOCKER_MANIFEST} has {len(raw)} bytes; at most {MAX_MANIFEST} are read")
-    value = strict_json.loads(raw, DOCKER_MANIFEST)
+    value = strict_json.loads(raw, DOCKER_MANIFEST, strict_json.room(raw))
     if not isinstance(value, list):
         raise InvalidArgument(f"{DOCKER_MANIFEST}: expected a list of images, found {type(value).__name__}")
     return tuple(_entry(item, f"{DOCKER_MANIFEST}[{n}]") for n, item in enumerate(value))

@@ -62,7 +62,7 @@ def _parse_repositories(raw: bytes) -> list[tuple[str, str]]:
     """(full name, ID) of each tag, in the file's order."""
     if len(raw) > MAX_MANIFEST:
         raise InvalidArgument(f"{DOCKER_REPOSITORIES} has {len(raw)} bytes; at most {MAX_MANIFEST} are read")
-    value = strict_json.loads(raw, DOCKER_REPOSITORIES)
+    value = strict_json.loads(raw, DOCKER_REPOSITORIES, strict_json.room(raw))
     if not isinstance(value, dict) or not all(isinstance(tags, dict) for tags in value.values()):
         raise InvalidArgument(f"{DOCKER_REPOSITORIES} must be an object of repositories with their tags")
     found = []

@@ -110,7 +110,7 @@ def parse_index(raw: bytes) -> tuple[Root, ...]:
     """
     if len(raw) > MAX_INDEX:
         raise InvalidArgument(f"{INDEX} has {len(raw)} bytes; at most {MAX_INDEX} are read")
-    value = strict_json.fields(strict_json.loads(raw, INDEX), _INDEX_KEYS, INDEX)
+    value = strict_json.fields(strict_json.loads(raw, INDEX, strict_json.room(raw)), _INDEX_KEYS, INDEX)
     version, media_type, manifests = value.get("schemaVersion"), value.get("mediaType"), value.get("manifests")
     if version != 2 or isinstance(version, bool):
         raise InvalidArgument(f"{INDEX} has schemaVersion {printable(repr(version))}, expected 2")
@@ -149,7 +149,8 @@ def index_json(entries: Iterable[Descriptor], *, before: bytes | None = None) ->
     """
     value: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX}
     if before is not None:
-        value |= {k: v for k, v in strict_json.loads(before, INDEX).items() if k not in ("mediaType", "manifests")}
+        held = strict_json.loads(before, INDEX, strict_json.room(before))
+        value |= {k: v for k, v in held.items() if k not in ("mediaType", "manifests")}
     value["manifests"] = [_ordered(descriptor.to_json()) for descriptor in entries]
     raw = strict_json.dumps_as_go(value)
     if len(raw) > MAX_INDEX:

@@ -115,7 +115,7 @@ def names(request: Request, response: Response, key: str) -> Sequence[str]:
     expect(request, response, 200)
     what = f"{request.about} at registry {registry_name(request)}"
     try:
-        value: Any = strict_json.loads(response.body, what)
+        value: Any = strict_json.loads(response.body, what, strict_json.room(response.body))
     except InvalidArgument as error:
         raise Unavailable(str(error)) from None
     names = value.get(key, ()) if isinstance(value, dict) else value

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_DOCUMENT = 4_393_216  # bytes; what the large registries accept, and containerd's importer reads
-FEW_VALUES = 20_000  # of a document however small; a child with its platform is 8 of them, in 220 bytes
-BYTES_A_VALUE = 32  # beyond those: so the memory that a document takes is a few times its bytes
 MAX_CHILDREN = 10_000  # descriptors in one document
 MAX_DEPTH = 16  # indexes within indexes
 _KNOWN_KEYS = frozenset(
@@ -134,7 +132,7 @@ def detect(value: Any) -> str:
 def _loads(raw: bytes, what: str) -> Any:
     if len(raw) > MAX_DOCUMENT:
         raise InvalidArgument(f"{what} has {len(raw)} bytes; at most {MAX_DOCUMENT} are read")
-    return strict_json.loads(raw, what, FEW_VALUES + len(raw) // BYTES_A_VALUE)
+    return strict_json.loads(raw, what)
 
 
 def _read(raw: bytes, value: Any, descriptor: Descriptor, what: str) -> Document:

@@ -9,34 +9,41 @@ may hold any key.
 from __future__ import annotations
 
 import json
+import re
+import sys
 from typing import Any, NoReturn
 
 from tranship.errors import InvalidArgument, printable
 
 _GO_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # all of them stand in strings only
 _MAX_NESTING = 64  # what recurses over a value (json.dumps does) must not depend on how deep the stack is already
-MAX_VALUES = 1_000_000  # of a document; the largest index.json that anybody reads has as many, in 150 MB of memory
+MAX_MEMORY = (
+    24 << 20
+)  # bytes that a document may take when it is parsed; an index of 10,000 children is said to take 22 MB
+_OBJECT, _LIST, _ITEM = 190, 72, 170  # bytes that an object, a list, and one more thing in them take, with its key
+_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of half of a surrogate pair
 _MAX_DIGITS = 64  # of a number; Python's int() is quadratic in them (CVE-2020-10735)
 
 
-def loads(data: bytes, what: str, most: int = MAX_VALUES) -> Any:
-    """Parse `data`, of at most about so many values; `what` names it in errors. Raises InvalidArgument."""
+def loads(data: bytes, what: str, most: int = MAX_MEMORY) -> Any:
+    """Parse `data`, which may take `most` bytes of memory or so; `what` names it in errors. Raises InvalidArgument."""
     try:
         text = data.decode("utf-8", "strict")
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"{what} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
-    containers = text.count("{") + text.count("[")
-    if (
-        containers + text.count(",") > most
-    ):  # of which each takes up to 150 bytes of memory, an empty list in two bytes too
-        raise InvalidArgument(f"{what} has more than {most} values")
+    size, pairs = sys.getsizeof(text), _PAIR.search(text) is not None
+    strings = 4 * len(text) if pairs else size  # one character beyond the first 65,536 makes four bytes of every other
+    if weight(data) + size + strings > most:
+        raise InvalidArgument(
+            f"{what} would take more than {most} bytes of memory: it has too many values for its size"
+        )
     try:
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float
         )
-        if "\\u" in text:  # only an escape can have made half of a surrogate pair
-            json.dumps(value, ensure_ascii=False).encode()
-        if containers > _MAX_NESTING:  # others cannot be nested deeper
+        if pairs:
+            _check_pairs(value)
+        if text.count("{") + text.count("[") > _MAX_NESTING:  # others cannot be nested deeper
             _check_nesting(value)
         return value
     except UnicodeEncodeError:
@@ -47,6 +54,16 @@ def loads(data: bytes, what: str, most: int = MAX_VALUES) -> Any:
         raise InvalidArgument(f"{what} is not JSON: {error.msg} at character {error.pos} of {len(text)}") from None
     except (RecursionError, _TooDeep):
         raise InvalidArgument(f"{what} is nested too deeply") from None
+
+
+def weight(data: bytes) -> int:
+    """Bytes of memory that the values of a document take besides their text; an estimate, made without parsing it."""
+    return _OBJECT * data.count(b"{") + _LIST * data.count(b"[") + _ITEM * data.count(b",")
+
+
+def room(data: bytes) -> int:
+    """What a list of any number of images or tags may take: as much as one document, and what is usual for its bytes."""
+    return MAX_MEMORY + 6 * len(data)
 
 
 def fields(value: Any, known: frozenset[str], where: str) -> dict[str, Any]:
@@ -79,6 +96,19 @@ class _Ambiguous(ValueError):
 
 class _TooDeep(ValueError):
     """Objects and lists within one another beyond the limit."""
+
+
+def _check_pairs(value: Any) -> None:
+    """Raise UnicodeEncodeError for half of a surrogate pair, which only an escape can have made."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            one.encode()
+        elif isinstance(one, dict):
+            waiting += (*one, *one.values())
+        elif isinstance(one, list):
+            waiting += one
 
 
 def _check_nesting(value: Any) -> None:

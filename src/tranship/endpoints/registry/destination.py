@@ -15,15 +15,15 @@ from tranship.formats import distribution, referrers, refusals
 from tranship.http.payload import FilePayload, ReaderPayload
 from tranship.model.descriptor import Root
 from tranship.model.digest import Digest
-from tranship.model.manifest import MAX_DOCUMENT, parse
-from tranship.pump import hash_range, read_exactly
+from tranship.model.manifest import MAX_DOCUMENT
+from tranship.pump import hash_range, read_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from tranship.endpoints.registry import Registry
     from tranship.endpoints.registry.session import Session
-    from tranship.engine.plan import Plan
+    from tranship.engine.plan import Node, Plan
     from tranship.engine.protocols import Blob, FileSpan
     from tranship.engine.run import Meter, Run
     from tranship.formats.distribution import Repository
@@ -44,6 +44,7 @@ class RegistryDestination:
         self._run = run
         self._uploads = Uploads(session, run, value.chunk)
         self._places = Places()
+        self._nodes: Mapping[Digest, Node] = {}  # the documents of the plan
         self._raw: dict[Digest, bytes | None] = {}  # of the roots: what publish puts under their names
         self._inner: frozenset[Digest] = frozenset()  # roots that others have below them: needed before that
         self._found: dict[Reference, Digest | None] = {}  # what the registry said about a place
@@ -104,7 +105,7 @@ class RegistryDestination:
         if not self._clobber:
             for place in everything.placed:
                 self._refuse_taken(place)
-        self._places = everything
+        self._places, self._nodes = everything, plan.nodes
         self._raw = dict.fromkeys(place.root.descriptor.digest for place in everything.placed)
         self._inner = frozenset(self._raw.keys() & plan.parents.keys())
         self._uploads.expect(plan.blobs)
@@ -176,15 +177,14 @@ class RegistryDestination:
     def _write_document(self, blob: Blob) -> None:
         """Put a document by its digest wherever it is needed. Roots wait for `publish`, unless others name them."""
         descriptor = blob.descriptor
-        raw = bytearray(descriptor.size)
         with blob.open() as reader:
-            read_exactly(reader, memoryview(raw))
+            raw = read_whole(reader, descriptor.size)
         if descriptor.digest in self._raw:
-            self._raw[descriptor.digest] = bytes(raw)
+            self._raw[descriptor.digest] = raw
             if descriptor.digest not in self._inner:
                 return
         for home in self._homes_of(descriptor):
-            self._put(home, descriptor.digest, bytes(raw), descriptor)
+            self._put(home, descriptor.digest, raw, descriptor)
 
     def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
         """Put the roots under their names, referrers last."""
@@ -206,7 +206,7 @@ class RegistryDestination:
         # First by its digest: since registries name what a tag leads to by SHA-256; and since whoever finds the tag takes
         # it for done, with the list of referrers, which may have to be written by hand.
         if place.reference.tag is not None and (
-            descriptor.digest.algorithm != "sha256" or parse(raw, descriptor).subject is not None
+            descriptor.digest.algorithm != "sha256" or self._nodes[descriptor.digest].document.subject is not None
         ):
             self._put(place.reference, descriptor.digest, raw, descriptor)
         self._put(place.reference, place.named, raw, descriptor)
@@ -226,11 +226,11 @@ class RegistryDestination:
                 )
             raise error
         if not referrers.keeps_referrers(response):
-            self._note_subject(host, repository, raw, descriptor)
+            self._note_subject(host, repository, descriptor)
 
-    def _note_subject(self, host: Host, repository: Repository, raw: bytes, descriptor: Descriptor) -> None:
+    def _note_subject(self, host: Host, repository: Repository, descriptor: Descriptor) -> None:
         """Keep the list of referrers by hand where the registry does not."""
-        document = parse(raw, descriptor)
+        document = self._nodes[descriptor.digest].document
         if document.subject is None:
             return
         kind = document.kind_of_artifact
