@@ -28,6 +28,7 @@ from tranship.errors import (
     NotFound,
     RateLimited,
     Truncated,
+    Unavailable,
 )
 from tranship.formats.stream_window import CHUNK, LARGE_CHUNK, WINDOW, Receiver, Sender
 from tranship.pump import pump
@@ -182,6 +183,18 @@ def test_stream_that_no_transfer_asks_for_makes_room_in_the_end(daemon, channel,
                 orphan.receive()
             daemon.streams.get("lab", "used").send(pack(Empty()))
             assert used.receive() == pack(Empty())
+
+
+def test_daemon_that_stops_says_so_instead_of_streams_that_are_unknown(daemon, channel, opened):
+    client, _ = opened
+    daemon.streams.close()
+    with pytest.raises(Unavailable, match="the daemon is stopping"):
+        client.receive()
+    eventually(lambda: len(daemon.streams) == 0)
+    with pytest.raises(Unavailable, match='stream "s": the daemon is stopping'):
+        daemon.streams.get("lab", "s")
+    with pytest.raises(Unavailable, match='stream "late": the daemon is stopping'), ClientStream(channel, "late"):
+        pass
 
 
 # --------------------------------------------------------------------------------------------------------- byte streams

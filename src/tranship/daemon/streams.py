@@ -20,6 +20,7 @@ from tranship.errors import (
     NotFound,
     RateLimited,
     TranshipError,
+    Unavailable,
     printable,
 )
 from tranship.formats.stream_window import WINDOW
@@ -83,6 +84,10 @@ class OpenStream:
             raise self._gone()
         return message
 
+    def flush(self, timeout: float) -> None:
+        """Wait, for `timeout` seconds at most, until gRPC has passed on all that was sent, or the client is gone."""
+        self._outgoing.drained(timeout)
+
     def close(self, error: TranshipError | None = None) -> None:
         """End the stream: with OK, so that the client sees its end, or with a status that tells of the error."""
         if not self._closed.is_set():
@@ -113,6 +118,7 @@ class Streams:
         self._lease_exists = lease_exists
         self._streams: dict[tuple[str, str], OpenStream] = {}
         self._lock = threading.Lock()
+        self._stopping = False
         self._users = 0
         self._unused = threading.Condition()
 
@@ -121,9 +127,11 @@ class Streams:
         return len(self._streams)
 
     def register(self, stream: OpenStream) -> None:
-        """Let transfers find a stream. AlreadyExists when its id is taken, RateLimited when there are too many."""
+        """Let transfers find a stream. AlreadyExists when its id is taken, RateLimited: there are too many, Unavailable: `close`."""
         self._expire()
         with self._lock:
+            if self._stopping:
+                raise _stopping(stream.id)
             if (stream.namespace, stream.id) in self._streams:
                 raise AlreadyExists(f'stream "{printable(stream.id)}": already exists')
             if sum(namespace == stream.namespace for namespace, _ in self._streams) >= MAX_STREAMS:
@@ -131,11 +139,13 @@ class Streams:
             self._streams[stream.namespace, stream.id] = stream
 
     def get(self, namespace: str, stream_id: str) -> OpenStream:
-        """The stream; NotFound. It may be looked up more than once."""
+        """The stream; NotFound, or Unavailable after `close`. It may be looked up more than once."""
         with self._lock:
             stream = self._streams.get((namespace, stream_id))
             if stream is not None:
                 stream.unused_since = None
+        if stream is None and self._stopping:
+            raise _stopping(stream_id)
         if stream is None:
             raise NotFound(f'stream "{printable(stream_id)}": not found')
         return stream
@@ -176,13 +186,18 @@ class Streams:
                 self._unused.notify_all()
 
     def close(self, grace: float = 0.0) -> None:
-        """Close all of them, as soon as nobody uses any, or after `grace` seconds."""
+        """Close all of them for good, as soon as nobody uses any, or after `grace` seconds: the daemon is stopping."""
         with self._unused:
             self._unused.wait_for(lambda: not self._users, grace)
         with self._lock:
+            self._stopping = True
             streams = tuple(self._streams.values())
         for stream in streams:
-            stream.close()
+            stream.close(_stopping(stream.id))
+
+
+def _stopping(stream_id: str) -> Unavailable:
+    return Unavailable(f'stream "{printable(stream_id)}": the daemon is stopping')
 
 
 class WindowBudget:
