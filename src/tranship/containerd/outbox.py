@@ -23,6 +23,7 @@ class Outbox(Generic[Q]):
         self._waiting: deque[Q | bytes] = deque()
         self._encoded = 0  # of those
         self._ended = False
+        self._taken = False  # all that was given out is dealt with
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -47,14 +48,27 @@ class Outbox(Generic[Q]):
             self._ended = True
             self._changed.notify_all()
 
+    def drained(self, timeout: float) -> bool:
+        """Wait, for `timeout` seconds at most, until every message was taken, and whoever takes them came back for more."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._taken and not self._waiting, timeout)
+
     def __iter__(self) -> Iterator[Q | bytes]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._ended)
-                if not self._waiting:
-                    return
-                message = self._waiting.popleft()
-                if isinstance(message, bytes):
-                    self._encoded -= 1
+        try:
+            while True:
+                with self._changed:
+                    self._taken = True
                     self._changed.notify_all()
-            yield message
+                    self._changed.wait_for(lambda: self._waiting or self._ended)
+                    if not self._waiting:
+                        return
+                    message = self._waiting.popleft()
+                    self._encoded -= isinstance(message, bytes)
+                    self._taken = False
+                    self._changed.notify_all()
+                yield message
+        finally:
+            with self._changed:
+                self._taken = True
+                self._waiting.clear()
+                self._changed.notify_all()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tranship.engine.plan import Plan
     from tranship.model.descriptor import Descriptor
 
+FLUSH = (
+    0.5  # seconds that a client may take for the last events before it is answered: with the answer it stops listening
+)
 BACKLOG = 1024  # events that may wait for a slow client; of blobs, the later ones are then left out
 _ENDS = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED)
 
@@ -44,6 +47,11 @@ class Telling(Reporter):
             event = replace(event, parents=(self._wording.image,))
         for told in self._wording(event):
             self._send(told)
+
+    def flush(self) -> None:
+        """Wait, for a moment at most, until the client has been sent all that there is to tell."""
+        if self._stream is not None:
+            self._stream.flush(FLUSH)
 
     def _send(self, event: Progress) -> None:
         if self._stream is None or (event.stage is Stage.BLOB and self._stream.backlog >= BACKLOG):

@@ -140,6 +140,7 @@ class TransferService:
                 self._tell_of_content(reporter, call)
         if isinstance(destination, WireImageStore):
             self._tell_of_images((root.name for root in summary.roots if root.name and root.subject is None), call)
+        reporter.flush()
 
     # ------------------------------------------------------------------------------------------------------------ events
 
