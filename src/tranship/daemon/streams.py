@@ -88,10 +88,6 @@ class OpenStream:
         """Wait, for `timeout` seconds at most, until gRPC has passed on all that was sent, or the client is gone."""
         self._outgoing.drained(timeout)
 
-    def flush(self, timeout: float) -> None:
-        """Wait, for `timeout` seconds at most, until gRPC has passed on all that was sent, or the client is gone."""
-        self._outgoing.drained(timeout)
-
     def close(self, error: TranshipError | None = None) -> None:
         """End the stream: with OK, so that the client sees its end, or with a status that tells of the error."""
         if not self._closed.is_set():
