@@ -127,7 +127,9 @@ class Streams:
         return len(self._streams)
 
     def register(self, stream: OpenStream) -> None:
-        """Let transfers find a stream. AlreadyExists when its id is taken, RateLimited: there are too many, Unavailable: `close`."""
+        """Let transfers find a stream. AlreadyExists when its id is taken, RateLimited when there are too many, Unavailable when
+        the daemon is stopping.
+        """  # fmt: skip
         self._expire()
         with self._lock:
             if self._stopping:
@@ -139,7 +141,7 @@ class Streams:
             self._streams[stream.namespace, stream.id] = stream
 
     def get(self, namespace: str, stream_id: str) -> OpenStream:
-        """The stream; NotFound, or Unavailable after `close`. It may be looked up more than once."""
+        """The stream; NotFound, or Unavailable when the daemon is stopping. It may be looked up more than once."""
         with self._lock:
             stream = self._streams.get((namespace, stream_id))
             if stream is not None:
