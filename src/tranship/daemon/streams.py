@@ -127,8 +127,8 @@ class Streams:
         return len(self._streams)
 
     def register(self, stream: OpenStream) -> None:
-        """Let transfers find a stream. AlreadyExists when its id is taken, RateLimited when there are too many, Unavailable when
-        the daemon is stopping.
+        """Let transfers find a stream. AlreadyExists when its id is taken, RateLimited when there are too many, Unavailable
+        when the daemon is stopping.
         """  # fmt: skip
         self._expire()
         with self._lock:
