@@ -1,4 +1,4 @@
-"""The unmodified `ctr`, of containerd 2.1, 1.7 and 1.6, against our daemon: what needs no transfer."""
+"""The unmodified `ctr`, of containerd 2.1, 1.7 and 1.6, against our daemon: what needs no transfer, and the transfers of 1.7."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import pytest
 
 from support.peers import Peers
 from tranship.model.digest import Digest
+from tranship.testing.registry import RegistryServer
 
 pytestmark = pytest.mark.peer("ctr", "ctr@trixie", "ctr@bookworm")
 HELLO = Digest.of(b"hello")
@@ -134,6 +135,25 @@ def test_images_are_imported_client_side_listed_labelled_exported_and_removed(ct
     assert ctr("images", "ls", "-q") == ""
     assert ctr("content", "ls", "-q") == ""
     assert not any(store.path_of(Digest(digest)).exists() for digest in held)
+
+
+@pytest.mark.parametrize("ctr", ["ctr@trixie"], indirect=True)
+def test_transfers_of_ctr_1_7(ctr, archive, store, tmp_path):
+    """They are asked for by an option there, and know no plain HTTP, which the loopback interface is given all the same."""
+    ctr("images", "import", "--local=false", "--all-platforms", str(archive))
+    with RegistryServer() as server:
+        ctr("images", "push", "--local=false", f"{server.host}/multi:v1", NAME)
+        ctr("images", "pull", "--local=false", "--all-platforms", f"{server.host}/multi:v1")
+    ctr("images", "tag", "--local=false", f"{server.host}/multi:v1", "localhost/tagged:v1")
+    assert ctr("images", "ls", "-q").split() == [f"{server.host}/multi:v1", NAME, "localhost/tagged:v1"]
+    images = store.namespace("lab").images
+    assert {images.get(name).target.digest for name in ctr("images", "ls", "-q").split()} == {
+        images.get(NAME).target.digest
+    }
+    ctr("images", "export", "--local=false", "--all-platforms", str(tmp_path / "out.tar"), "localhost/tagged:v1")
+    with tarfile.open(archive) as one, tarfile.open(tmp_path / "out.tar") as other:
+        kept = {name.removeprefix("./") for name in one.getnames() if "blobs/sha256/" in name}
+        assert kept <= set(other.getnames())
 
 
 def test_missing_images_are_told_as_by_containerd(ctr):
