@@ -7,6 +7,7 @@ the peer is absent the test is skipped with the reason; it fails when TRANSHIP_R
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,8 @@ settings.load_profile("tranship")
 
 def pytest_configure() -> None:
     secrets.watch()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it in what it runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
