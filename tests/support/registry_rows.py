@@ -208,7 +208,7 @@ def _pull_connections() -> Iterator[Row]:
         ("silence", DeadlineExceeded, "stopped sending"),
         ("header-flood", Unavailable, "headers"),
         ("long-header", Unavailable, "header"),
-        ("junk-status", Unavailable, "BadStatusLine"),
+        ("junk-status", Unavailable, "no HTTP status line"),
         ("endless-continue", Unavailable, "headers"),
         ("hang-up", Unavailable, "closed without an answer"),
     ):
@@ -314,7 +314,7 @@ def _pull_credentials() -> Iterator[Row]:
         yield fails("challenge", Unauthenticated, "refused pull access", form=form, auth="token")
     for form in ("unclosed", "crlf", "unknown", "no-realm"):
         yield fails("challenge", Unauthenticated, "offers no way that works", form=form, auth="token")
-    yield fails("challenge", Unavailable, "headers", form="many", auth="token")
+    yield fails("challenge", Unavailable, "header fields", form="many", auth="token")
     for form in ("elsewhere", "plain"):
         # A registry at loopback may name a token service at another port of loopback; it could ask for the password itself.
         yield fails("challenge", Unauthenticated, "answered 404", form=form, auth="token", realm=True)

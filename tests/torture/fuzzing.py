@@ -98,6 +98,7 @@ def _answers(data: bytes) -> None:
     from tranship.formats.distribution import claims, content_range, rate_limit, warnings
     from tranship.formats.messages import Headers
     from tranship.formats.refusals import errors
+    from tranship.formats.response_head import framing, parse
 
     text = data.decode("latin-1")
     headers = Headers(
@@ -113,6 +114,8 @@ def _answers(data: bytes) -> None:
         content_range(text)
     with _ours():
         errors(data)
+    with _ours():
+        framing(parse(b"HTTP/1.1 200 OK\r\n" + data + b"\r\n\r\n"), "GET")
 
 
 def _filters(data: bytes) -> None:
@@ -200,7 +203,13 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     ),
     "answers": (
         _answers,
-        (b"bytes 1-2/3", b'{"errors":[{"code":"DENIED","message":"x","detail":{}}]}', b'299 - "old"', b"100;w=21600"),
+        (
+            b"bytes 1-2/3",
+            b'{"errors":[{"code":"DENIED","message":"x","detail":{}}]}',
+            b'299 - "old"',
+            b"100;w=21600",
+            b"Content-Length: 5",
+        ),
     ),
     "filters": (_filters, (b'name==foo,labels."a b"~=/x+y*/', b"labels.a!=b", b"name~=^docker")),
     "hosts": (_hosts, (HOSTS,)),

@@ -260,6 +260,21 @@ def test_a_broken_connection_is_tried_again(registry: RegistryServer, fault: str
         assert response.body == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (b"Content-Length: 5\r\nContent-Length: 6\r\n", "unclear length"),
+        (b"Content-Length: 5\r\nTransfer-Encoding: gzip, chunked\r\n", "transfer coding"),
+        (b"Content-Length: 5\r\nX-Note : a\r\n", "field 2 of the head is none"),
+        (b"no field\r\nContent-Length: 5\r\n", "field 1 of the head is none"),
+    ],
+)
+def test_a_head_that_may_be_read_in_two_ways_is_refused(registry: RegistryServer, fields: bytes, words: str) -> None:
+    registry.fault("junk-status", times=None, line=b"HTTP/1.1 200 OK\r\n" + fields + b"\r\nhello")
+    with client(retry=Retry(attempts=2)) as made, pytest.raises(Unavailable, match=f"{words}.*after 2 attempts"):
+        get(made, plain(registry))
+
+
 @pytest.mark.parametrize("fault", ["silence", "slow-head", "endless-continue"])
 def test_a_head_that_does_not_end_has_one_deadline(registry: RegistryServer, fault: str) -> None:
     registry.fault(fault, times=1)

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from tranship.errors import Unavailable
+from tranship.formats import response_head
 from tranship.http.limits import Progress, Timeouts
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 64 * 1024  # bytes of a response's status line and headers; http.client caps them at 100 lines of 64 KiB
 _MOMENT = 0.1  # seconds after which a read gives what it has
-_BUFFER = 16 * 1024  # bytes read ahead of the headers
+_BUFFER = 16 * 1024  # bytes read ahead of the body
 
 
 class _WithoutQueries(logging.Filter):
@@ -62,6 +64,10 @@ class _Source(io.RawIOBase):
         self._partial_from: float | None = None
         self._failed: OSError | None = None
         self.ended = False
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What http.client asks a socket for."""
+        return io.BufferedReader(self, _BUFFER)
 
     def readable(self) -> bool:
         return True
@@ -124,21 +130,46 @@ class _Response(http.client.HTTPResponse):
         *,
         connection: _Bounded,
     ) -> None:
-        super().__init__(sock, debuglevel, method, url)
-        self.fp.close()
-        self._connection = connection
         # urllib3 sets the connection's timeout to the request's read timeout just before this: the head's deadline.
         head_seconds = (
             connection.timeout if isinstance(connection.timeout, (int, float)) else connection.timeouts.headers
         )
+        self._connection = connection
+        self._asked = method or "GET"
         self._source = _Source(sock, connection.timeouts, head_seconds)
-        self.fp = io.BufferedReader(self._source, _BUFFER)
+        super().__init__(self._source, debuglevel, method, url)  # type: ignore[arg-type]  # it asks for a file, and no more
 
     def begin(self) -> None:
-        """Read the head."""
-        super().begin()
-        if self.fp is not None:  # a response without a body is closed already
-            self._source.head_is_over()
+        """Read the head. What comes before the answer itself ("100 Continue", early hints) says nothing to us."""
+        try:
+            head = response_head.parse(self._head())
+            while head.status < 200:
+                head = response_head.parse(self._head())
+            framing = response_head.framing(head, self._asked)
+        except (
+            Unavailable
+        ) as error:  # as its other failures, so that urllib3 ends the connection, and another attempt is made
+            raise http.client.HTTPException(error.message) from None
+        self.version, self.code, self.status, self.reason = 10 + head.minor, head.status, head.status, head.reason
+        self.headers = self.msg = http.client.HTTPMessage()
+        for name, value in head.fields:
+            self.msg[name] = value
+        self.chunked, self.length, self.will_close = framing.chunked, framing.length, not framing.stays
+        self.chunk_left = None
+        self._source.head_is_over()
+
+    def _head(self) -> bytes:
+        """The lines up to an empty one, as many as the source lets through."""
+        lines = []
+        while True:
+            line = self.fp.readline()
+            lines.append(line)
+            if line in (b"\r\n", b"\n"):
+                return b"".join(lines)
+            if not line.endswith(b"\n"):
+                if not any(lines):
+                    raise http.client.RemoteDisconnected("the connection was closed without an answer")
+                raise http.client.HTTPException("the head of the response ends early")
 
     def readinto(self, buffer: Buffer) -> int:
         """Read at least a byte of the body, at most what fits; 0 at its end."""

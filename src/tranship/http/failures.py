@@ -120,10 +120,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _plain(error: BaseException) -> str:
-    from http.client import RemoteDisconnected
+    from http.client import HTTPException, RemoteDisconnected
 
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, RemoteDisconnected):
         return "the connection was closed without an answer"
+    if type(error) is HTTPException:  # one of ours
+        return str(error)
     return f"{type(error).__name__}: {error}"
