@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from tranship.engine.plan import Plan
     from tranship.model.descriptor import Descriptor
 
-FLUSH = (
-    0.5  # seconds that a client may take for the last events before it is answered: with the answer it stops listening
-)
+FLUSH = 0.5  # seconds that a client may take for the last events before it is answered; then it stops listening
 BACKLOG = 1024  # events that may wait for a slow client; of blobs, the later ones are then left out
 _ENDS = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED)
 

@@ -33,11 +33,8 @@ ACCEPT_DOCUMENTS = (
 # Content types that say nothing about a document; the last is what S3 calls a file of which it knows nothing.
 _VAGUE = frozenset({"", "text/plain", "application/json", OCTETS, "binary/octet-stream"})
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
-_WARNING = (
-    re.compile(  # RFC 7234, section 5.5, as distribution-spec uses it; a proxy may have put several into one field
-        r'(?:^|,)\s*+([0-9]{3}) +[^ ",]+ +"((?:[^"\\]|\\.){0,4096}+)"'
-    )
-)
+# RFC 7234, section 5.5, as distribution-spec uses it; a proxy may have put several into one field.
+_WARNING = re.compile(r'(?:^|,)\s*+([0-9]{3}) +[^ ",]+ +"((?:[^"\\]|\\.){0,4096}+)"')
 _MAX_WARNING = 8 * 1024  # characters of one field; all of them together should have no more than 4096 bytes
 _RATE = re.compile(r"([0-9]{1,9})(?:;w=([0-9]{1,9}))?")
 

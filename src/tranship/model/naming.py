@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from tranship.model.digest import Digest
 
 IMAGE_NAME = "io.containerd.image.name"  # annotation: the full name
-REF_NAME = (
-    "org.opencontainers.image.ref.name"  # annotation: the tag, by the specification; the full name, by some tools
-)
+REF_NAME = "org.opencontainers.image.ref.name"  # annotation: the tag; to some tools, the full name
 REF_SOURCE = "io.containerd.import.ref-source"  # annotation inside containerd: where a name comes from; never stored
 MAX_LABEL = 4096  # bytes of a label's key and value together (containerd, pkg/labels/validate.go)
 SOURCE_LABEL = "containerd.io/distribution.source"  # label prefix: the repositories at a registry that hold a blob

@@ -17,9 +17,7 @@ from tranship.errors import InvalidArgument, printable
 
 _GO_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # all of them stand in strings only
 _MAX_NESTING = 64  # what recurses over a value (json.dumps does) must not depend on how deep the stack is already
-MAX_MEMORY = (
-    24 << 20
-)  # bytes that a document may take when it is parsed; an index of 10,000 children is said to take 22 MB
+MAX_MEMORY = 24 << 20  # bytes that a parsed document may take; an index of 10,000 children is said to take 22 MB
 _OBJECT, _LIST, _ITEM = 190, 72, 170  # bytes that an object, a list, and one more thing in them take, with its key
 _PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of half of a surrogate pair
 _MAX_DIGITS = 64  # of a number; Python's int() is quadratic in them (CVE-2020-10735)
