@@ -301,22 +301,29 @@ class StoreDestination:
         from tranship.endpoints.receiving import RESUMABLE, RefTaken, receive
 
         descriptor = blob.descriptor
+        labels = self._labels_of(descriptor.digest)
         if descriptor.size >= RESUMABLE:
             try:
-                receive(blob, self._space.content, self._labels.get(descriptor.digest), self._lease, self._run)
+                receive(blob, self._space.content, labels, self._lease, self._run)
             except RefTaken:
                 pass  # another transfer brings the same blob at this moment: each does, and the first one wins
             else:
+                self._origins.pop(descriptor.digest, None)
                 return
         with blob.open() as reader:
             self._space.content.put(
                 reader,
                 descriptor.digest,
                 descriptor.size,
-                labels=self._labels.get(descriptor.digest),
+                labels=labels,
                 lease=self._lease,
                 verified=True,
             )
+        self._origins.pop(descriptor.digest, None)
+
+    def _labels_of(self, digest: Digest) -> dict[str, str]:
+        """What the record of a new blob says: what it needs, and where it comes from."""
+        return {**self._labels.get(digest, {}), **naming.noted({}, self._origins.get(digest, ()))}
 
     def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
         """Move scratch in; clone or copy any other file. Files of others are never linked: they could change."""
@@ -336,7 +343,7 @@ class StoreDestination:
         return True
 
     def came_from(self, descriptor: Descriptor, repository: str) -> None:
-        """Note which repository holds the blob, for cross-repository mounts later."""
+        """Note which repository holds the blob, for mounts later: in its new record, or on publishing where it has one."""
         self._origins.setdefault(descriptor.digest, set()).add(repository)
 
     def publish(self, roots: Sequence[Root]) -> Sequence[Root]:
@@ -351,7 +358,7 @@ class StoreDestination:
         return self._images
 
     def _origin_labels(self) -> dict[Digest, dict[str, str]]:
-        """The notes of origins as labels, with what earlier transfers have noted."""
+        """The notes of the origins of what was here already, as labels, with what earlier transfers have noted."""
         info = self._space.content.info
         return {digest: naming.noted(info(digest).labels, origins) for digest, origins in self._origins.items()}
 

@@ -74,8 +74,8 @@ class Mover:
         blob = self._blob(descriptor)
         meter = self._run.meter(descriptor, self._parents(descriptor))
         try:
-            outcome = self.recovering(lambda: self._try_routes(blob))
             note_origin(self._src.blob(descriptor), self._dst)
+            outcome = self.recovering(lambda: self._try_routes(blob))
         except Cancelled:
             raise
         except (TranshipError, OSError) as error:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from abc import ABCMeta as ProtocolMeta
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
     from tranship.engine.selection import Selection
     from tranship.model.descriptor import Descriptor, Root
     from tranship.pump import Reader
+else:
+    ProtocolMeta = type(Protocol)
+
+_KNOWN: dict[tuple[type, type], bool] = {}
+
+
+class _Ability(ProtocolMeta):
+    """What an end or a blob can do depends on its class alone, so each class is looked at once.
+
+    A check of a Protocol takes Python 3.11 some 10 µs, and a blob is asked five times.
+    """
+
+    def __instancecheck__(self, instance: object) -> bool:
+        asked = (self, type(instance))
+        known = _KNOWN.get(asked)
+        if known is None:
+            known = _KNOWN[asked] = super().__instancecheck__(instance)
+        return known
 
 
 class Blob(Protocol):
@@ -90,7 +109,7 @@ class Destination(Protocol):
 
 
 @runtime_checkable
-class Readable(Protocol):
+class Readable(Protocol, metaclass=_Ability):
     """An endpoint that can be a source."""
 
     kind: ClassVar[str]  # "registry", "archive", …: a word for people and for the names of progress events
@@ -101,7 +120,7 @@ class Readable(Protocol):
 
 
 @runtime_checkable
-class Writable(Protocol):
+class Writable(Protocol, metaclass=_Ability):
     """An endpoint that can be a destination."""
 
     kind: ClassVar[str]
@@ -115,7 +134,7 @@ class Writable(Protocol):
 
 
 @runtime_checkable
-class CountsReading(Protocol):
+class CountsReading(Protocol, metaclass=_Ability):
     """Of a Readable: reading costs requests, of which there may be a limit."""
 
     def requests_to_read(self, plan: Plan) -> int:
@@ -124,7 +143,7 @@ class CountsReading(Protocol):
 
 
 @runtime_checkable
-class CountsWriting(Protocol):
+class CountsWriting(Protocol, metaclass=_Ability):
     """Of a Writable: as CountsReading."""
 
     def requests_to_write(self, plan: Plan) -> int:
@@ -150,7 +169,7 @@ class FileSpan:
 
 
 @runtime_checkable
-class FileBacked(Protocol):
+class FileBacked(Protocol, metaclass=_Ability):
     """Of a Blob: its bytes are a stretch of a regular file."""
 
     def span(self) -> AbstractContextManager[FileSpan]:
@@ -159,7 +178,7 @@ class FileBacked(Protocol):
 
 
 @runtime_checkable
-class Ranged(Protocol):
+class Ranged(Protocol, metaclass=_Ability):
     """Of a Blob: several stretches of it can be read at once, each over a connection of its own."""
 
     def open_range(self, offset: int, count: int) -> AbstractContextManager[Reader]:
@@ -168,7 +187,7 @@ class Ranged(Protocol):
 
 
 @runtime_checkable
-class Distrusted(Protocol):
+class Distrusted(Protocol, metaclass=_Ability):
     """Of a Blob: it came over a network and can be had again, perhaps from another place."""
 
     def distrust(self) -> bool:
@@ -177,7 +196,7 @@ class Distrusted(Protocol):
 
 
 @runtime_checkable
-class Delegates(Protocol):
+class Delegates(Protocol, metaclass=_Ability):
     """Of an endpoint, on either side: a service that holds it can do some transfers as a whole."""
 
     def delegate(self, source: Readable, destination: Writable, selection: Selection, run: Run) -> Plan | None:
@@ -189,7 +208,7 @@ class Delegates(Protocol):
 
 
 @runtime_checkable
-class AdoptsFiles(Protocol):
+class AdoptsFiles(Protocol, metaclass=_Ability):
     """Of a Destination: it can take bytes from an open file by clone, link, move or positional copy."""
 
     def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
@@ -198,7 +217,7 @@ class AdoptsFiles(Protocol):
 
 
 @runtime_checkable
-class InRepository(Protocol):
+class InRepository(Protocol, metaclass=_Ability):
     """Of a Blob: it lies in a repository of a registry, from which another repository there may mount it."""
 
     @property
@@ -208,7 +227,7 @@ class InRepository(Protocol):
 
 
 @runtime_checkable
-class Mounts(Protocol):
+class Mounts(Protocol, metaclass=_Ability):
     """Of a Destination: it can take a blob from another repository of the same registry without moving bytes."""
 
     def mount(self, descriptor: Descriptor, repository: str) -> bool:
@@ -217,7 +236,7 @@ class Mounts(Protocol):
 
 
 @runtime_checkable
-class KnowsRepositories(Protocol):
+class KnowsRepositories(Protocol, metaclass=_Ability):
     """Of a Destination: it keeps the note from which registry repository a blob came (`distribution.source` labels)."""
 
     def came_from(self, descriptor: Descriptor, repository: str) -> None:
@@ -226,7 +245,7 @@ class KnowsRepositories(Protocol):
 
 
 @runtime_checkable
-class PromisesClosure(Protocol):
+class PromisesClosure(Protocol, metaclass=_Ability):
     """Of a Destination: it may hold a whole root already, name and all, so that nothing needs a look or a request."""
 
     def closures(self, roots: Sequence[Root]) -> Sequence[Root | None]:
@@ -235,7 +254,7 @@ class PromisesClosure(Protocol):
 
 
 @runtime_checkable
-class Rehearses(Protocol):
+class Rehearses(Protocol, metaclass=_Ability):
     """Of a Destination: it can take notice of a plan that is only to be shown, so that it refuses what it would refuse."""
 
     def rehearse(self, plan: Plan) -> Sequence[Root]:
@@ -244,7 +263,7 @@ class Rehearses(Protocol):
 
 
 @runtime_checkable
-class HoldsDocuments(Protocol):
+class HoldsDocuments(Protocol, metaclass=_Ability):
     """Of a Destination: it can show documents that it holds, so that planning does not fetch them from the source."""
 
     def document(self, descriptor: Descriptor) -> bytes | None:
@@ -253,7 +272,7 @@ class HoldsDocuments(Protocol):
 
 
 @runtime_checkable
-class Forgets(Protocol):
+class Forgets(Protocol, metaclass=_Ability):
     """Of a Destination: it may have been told wrongly that content is there (MissingContent), and can look again."""
 
     def forget(self, descriptor: Descriptor) -> None:
@@ -262,14 +281,14 @@ class Forgets(Protocol):
 
 
 @runtime_checkable
-class NeedsClosure(Protocol):
+class NeedsClosure(Protocol, metaclass=_Ability):
     """Of a Destination: it refuses an index of which a child is absent (a registry), so such an index never gets there."""
 
     needs_closure: ClassVar[bool]
 
 
 @runtime_checkable
-class SingleImages(Protocol):
+class SingleImages(Protocol, metaclass=_Ability):
     """Of a Destination: it holds single images and no indexes, so of an index one manifest is taken (the host's platform)."""
 
     @property
@@ -279,7 +298,7 @@ class SingleImages(Protocol):
 
 
 @runtime_checkable
-class HostOnly(Protocol):
+class HostOnly(Protocol, metaclass=_Ability):
     """Of a Destination: unless a user says otherwise, it gets the host's platform alone, as an engine pulls."""
 
     @property
@@ -289,7 +308,7 @@ class HostOnly(Protocol):
 
 
 @runtime_checkable
-class Sequential(Protocol):
+class Sequential(Protocol, metaclass=_Ability):
     """Of a Destination: it takes everything, documents too, one after another in an order of its own (a pipe)."""
 
     def sequence(self) -> Sequence[Descriptor]:
@@ -298,7 +317,7 @@ class Sequential(Protocol):
 
 
 @runtime_checkable
-class HasScratch(Protocol):
+class HasScratch(Protocol, metaclass=_Ability):
     """Of a Destination: a folder on its own file system, for bytes that arrive before it is known what they are."""
 
     def scratch(self) -> Path:
@@ -307,7 +326,7 @@ class HasScratch(Protocol):
 
 
 @runtime_checkable
-class ReadsInParallel(Protocol):
+class ReadsInParallel(Protocol, metaclass=_Ability):
     """Of a Source: several documents can be read at once, and it gains by that (a registry)."""
 
     @property
@@ -317,7 +336,7 @@ class ReadsInParallel(Protocol):
 
 
 @runtime_checkable
-class LooksUp(Protocol):
+class LooksUp(Protocol, metaclass=_Ability):
     """Of a Source: it can look up what `has` takes on trust, by a request each (a registry)."""
 
     def holds(self, descriptor: Descriptor) -> bool:
@@ -326,7 +345,7 @@ class LooksUp(Protocol):
 
 
 @runtime_checkable
-class ListsReferrers(Protocol):
+class ListsReferrers(Protocol, metaclass=_Ability):
     """Of a Source: it can list the manifests that name another as their subject (signatures, SBOMs)."""
 
     def referrers(self, subject: Descriptor, artifact_type: str | None = None) -> Sequence[Descriptor]:

@@ -70,7 +70,7 @@ ROUTES: tuple[Route, ...] = (mount, present, adopt, stream)
 
 
 def note_origin(blob: Blob, destination: Destination) -> None:
-    """Let a destination that keeps such notes know from which repository a blob came."""
+    """Let a destination that keeps such notes know from which repository a blob comes, before it does."""
     if isinstance(destination, KnowsRepositories) and isinstance(blob, InRepository):
         for repository in blob.repositories:
             destination.came_from(blob.descriptor, repository)
