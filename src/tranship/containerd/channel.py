@@ -11,6 +11,7 @@ grpcio is imported on the first connection. What a server answers is raised as a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -157,6 +158,13 @@ class Call(Generic[Q, R]):
         """Say that no more requests follow; answers may still come."""
         if self._requests is not None:
             self._requests.end()
+
+    def finish(self) -> None:
+        """Say that no more requests follow, and wait until the other side is done; how it ends does not matter."""
+        self.half_close()
+        with contextlib.suppress(TranshipError):
+            for _ in self:
+                pass
 
     def cancel(self) -> None:
         """Give the call up."""

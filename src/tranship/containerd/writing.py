@@ -49,7 +49,11 @@ def write(channel: Channel, blob: Blob, labels: Mapping[str, str]) -> bool:
     for last in (False, False, True):
         try:
             with channel.stream(Content.WRITE) as call:
-                _write(call, blob, labels, ref)
+                try:
+                    _write(call, blob, labels, ref)
+                except (_Stale, DigestMismatch):
+                    call.finish()  # containerd 1 cannot drop an ingest that it is still writing
+                    raise
         except AlreadyExists:
             return False
         except Unavailable:  # another client writes the same blob now: each does, and the first one wins
