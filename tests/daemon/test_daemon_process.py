@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import platform
 import re
 import resource
 import shlex
@@ -14,6 +15,7 @@ import stat
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -290,6 +292,19 @@ def test_it_may_open_as_many_files_as_the_system_lets_it(start):
     soft, hard = 200, 900
     process = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))).ready()
     assert resource.prlimit(process.popen.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc has an arena for each thread")
+def test_its_threads_share_mallocs_arenas_and_what_is_free_in_them(start):
+    running = start().ready()
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(version, [running.address] * 100))
+    heaps = re.findall(
+        r"^[0-9a-f]*([048c]000000)-\S+ rw-p 00000000 00:00 0 *$",
+        Path(f"/proc/{running.popen.pid}/maps").read_text(),
+        re.MULTILINE,
+    )
+    assert len(heaps) <= 3  # an arena's heap begins at a multiple of 64 MiB, and something else may by chance
 
 
 def test_sockets_for_another_process_are_not_touched(folder):
