@@ -31,7 +31,7 @@ ONE = Limits(jobs=1)  # one connection, so that a point of it is a point of the 
 @pytest.fixture
 def calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry that reads what has arrived over a broken connection, however busy the machine is, before it says how far it is."""
-    monkeypatch.setattr("tranship.testing.registry.uploads._COURTESY", 5.0)
+    monkeypatch.setattr("tranship.testing.registry.uploads._COURTESY", 15.0)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tranship.containerd import expressing
 from tranship.containerd.destination import find_image, put_image, remove_image
 from tranship.containerd.endpoint import Containerd
 from tranship.containerd.job import Job
+from tranship.containerd.leasing import hold
 from tranship.containerd.methods import Version
 from tranship.containerd.records import from_image
 from tranship.containerd.source import ContainerdSource
@@ -131,14 +132,16 @@ def _pull(registry: Registry, destination: Containerd, selection: Selection, wis
         if not _finds_hosts(channel):
             return None
         before = {name: find_image(channel, name) for name in names}
-        try:
-            source = replace(end, auth_stream=job.answering(registry.finder()))
-            job.run(source, expressing.image(names, destination.labels, wished))
-        except NotFound:
-            return None  # which of all that it might be, our own search will say
-        with destination.channel() as afterwards:
+        with destination.channel() as keeping:  # by another lease, since the job's ends with its work
+            for there in filter(None, before.values()):
+                hold(keeping, from_image(there).target.digest)
             try:
-                plan = _planned(afterwards, names, selection, run)
+                source = replace(end, auth_stream=job.answering(registry.finder()))
+                job.run(source, expressing.image(names, destination.labels, wished))
+            except NotFound:
+                return None  # which of all that it might be, our own search will say
+            try:
+                plan = _planned(keeping, names, selection, run)
             except NotFound:
                 for name, image in before.items():
                     put_image(channel, from_image(image)) if image is not None else remove_image(channel, name)
