@@ -312,6 +312,18 @@ def test_behind_a_full_page_without_a_link_comes_what_follows_its_last_name() ->
     assert drive(pages.tags(REPOSITORY), serve(knows_no_n)) == names
 
 
+def test_a_full_page_that_leads_back_to_one_that_was_read_is_the_last() -> None:
+    asked = 0
+
+    def send(request: Request) -> Response:
+        nonlocal asked
+        asked += 1
+        return tags_page(f"new{asked}", *(f"t{number}" for number in range(998)), "z")
+
+    assert {"new1", "z"} < set(drive(pages.tags(REPOSITORY), send))
+    assert asked == 2  # what follows "z" was asked for once
+
+
 def test_go_writes_null_for_an_empty_list() -> None:
     assert drive(pages.tags(REPOSITORY), serve({"acme/app/tags/list?n=1000": reply(body={"tags": None})})) == []
     send = serve({"_catalog?n=1000": reply(body={"repositories": ["x"]})})

@@ -74,7 +74,7 @@ def all_pages(
         if len(found) > MAX_ITEMS or size > MAX_BYTES or len(seen) > _FEW_PAGES + len(found) // 2:
             raise Unavailable(f"registry {registry_name(first)} gives {first.about} without end; gave up")
         url = _next(request, response, seen) or (behind(page) if len(found) > before else None)
-        if url is None:
+        if url is None or url in seen:
             return list(found.values())
         seen.add(url)
         request = replace(request, url=url)
