@@ -42,3 +42,18 @@ def test_not_drained_while_nobody_takes_anything():
     box = Outbox()
     box.put("waits")
     assert not box.drained(0.01)
+
+
+def test_nothing_waits_for_a_taker_that_has_left():
+    box = Outbox()
+    for encoded in (b"heard", b"not heard"):
+        box.put(encoded)
+    taking = iter(box)
+    next(taking)
+    box.put(b"not heard either")  # there is no room for another
+    taking.close()
+    took = []
+    putting = threading.Thread(target=lambda: took.append(box.put(b"late")), daemon=True)
+    putting.start()
+    putting.join(2)
+    assert took == [False]

@@ -69,6 +69,6 @@ class Outbox(Generic[Q]):
                 yield message
         finally:
             with self._changed:
-                self._taken = True
+                self._taken = self._ended = True  # nobody comes for more
                 self._waiting.clear()
                 self._changed.notify_all()
