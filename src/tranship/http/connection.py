@@ -146,9 +146,7 @@ class _Response(http.client.HTTPResponse):
             while head.status < 200:
                 head = response_head.parse(self._head())
             framing = response_head.framing(head, self._asked)
-        except (
-            Unavailable
-        ) as error:  # as its other failures, so that urllib3 ends the connection, and another attempt is made
+        except Unavailable as error:  # told as http.client tells its own, so that urllib3 ends the connection
             raise http.client.HTTPException(error.message) from None
         self.version, self.code, self.status, self.reason = 10 + head.minor, head.status, head.status, head.reason
         self.headers = self.msg = http.client.HTTPMessage()
