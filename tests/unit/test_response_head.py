@@ -95,6 +95,7 @@ def test_a_line_that_goes_on_is_one_line() -> None:
         (b"Content-Length: 5\r\n", Framing(chunked=False, length=5, stays=True)),
         (b"Content-Length: 5\r\ncontent-length: 5\r\n", Framing(chunked=False, length=5, stays=True)),
         (b"Content-Length: 5\r\nConnection: foo, Close\r\n", Framing(chunked=False, length=5, stays=False)),
+        (b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n", Framing(chunked=False, length=5, stays=True)),
         (b"Transfer-Encoding: Chunked\r\n", Framing(chunked=True, length=None, stays=True)),
         (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Framing(chunked=True, length=None, stays=False)),
     ],

@@ -68,6 +68,7 @@ def framing(head: Head, method: str) -> Framing:
     if method == "HEAD" or head.status < 200 or head.status in (204, 304):
         return Framing(chunked=False, length=0, stays=stays)
     codings, lengths = head.all("transfer-encoding"), set(head.all("content-length"))
+    codings = [coding for coding in codings if coding.lower() != "identity"]  # of RFC 2616, and none
     if codings:
         if [coding.lower() for coding in codings] != ["chunked"]:
             raise Unavailable(f"a body in the transfer coding {printable(', '.join(codings))}, which nobody asked for")

@@ -132,6 +132,7 @@ class TransferService:
             if not reporter.ended:
                 stage = Stage.CANCELLED if isinstance(error, Cancelled) else Stage.FAILED
                 reporter.report(Progress(stage=stage, event=f"{stage.value.capitalize()} {word}", reason=error.message))
+            reporter.flush()
             raise
         finally:
             brought = sum(descriptor.size for descriptor in reporter.brought)
