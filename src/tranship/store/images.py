@@ -194,12 +194,15 @@ def _more(target: Descriptor) -> str | None:
     return json.dumps(target.to_json(), ensure_ascii=False)
 
 
+_json = json.JSONDecoder().raw_decode  # json.loads looks for an encoding first, and for spaces around
+
+
 def _decode(row: tuple[Any, ...]) -> Image:
     name, media_type, digest, size, more, labels, created, updated = row
     if more is None:
         target = Descriptor(media_type=media_type, digest=Digest(digest), size=size)
     else:
-        target = Descriptor.from_json(json.loads(more), "image target")
+        target = Descriptor.again(_json(more)[0])
     made = moment(created)
     return Image(name, target, loads(labels), made, made if updated == created else moment(updated))
 
