@@ -37,7 +37,8 @@ begin with *limit* are no tools: they are what the same number of bytes costs on
 
 ![MB/s of each tool, for each pair of ends](plot.svg)
 
-Bars are MB/s, durable, of an image of a gigabyte; the dashed one is the limit "read, hash, write, fsync" on all cores.
+Bars are MB/s, durable, of an image of a gigabyte; the dashed one is the limit "read, hash, write, fsync" on all cores. What was aimed at, what is
+not reached and why: [TARGETS.md](TARGETS.md).
 """
 
 
