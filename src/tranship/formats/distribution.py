@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 ACCEPT_DOCUMENTS = (
     f"{mediatypes.DOCKER_MANIFEST}, {mediatypes.DOCKER_INDEX}, {mediatypes.OCI_MANIFEST}, {mediatypes.OCI_INDEX}, */*"
 )
-# Content types that say nothing about a document, as does any text; the last is what S3 calls a file of which it knows nothing.
-_VAGUE = frozenset({"", "application/json", OCTETS, "binary/octet-stream"})
+# Content types that say nothing about a document; the last is what S3 calls a file of which it knows nothing.
+_VAGUE = frozenset({"", "text/plain", "application/json", OCTETS, "binary/octet-stream"})
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 # RFC 7234, section 5.5, as distribution-spec uses it; a proxy may have put several into one field.
 _WARNING = re.compile(r'(?:^|,)\s*+([0-9]{3}) +[^ ",]+ +"((?:[^"\\]|\\.){0,4096}+)"')
@@ -194,7 +194,7 @@ def read_document(request: Request, response: Response, wanted: Digest | None = 
     algorithm = wanted.algorithm if wanted else "sha256"
     said = media_type(response.headers)
     try:
-        return manifest.describe(raw, None if _is_vague(said) else said, algorithm), raw
+        return manifest.describe(raw, None if said in _VAGUE else said, algorithm), raw
     except InvalidArgument as error:
         raise DataLoss(
             f"registry {registry_name(request)} gave no manifest for {request.about}: {error}", side="source"
@@ -221,16 +221,12 @@ def check_type(request: Request, response: Response, expected: str) -> None:
     One that says nothing is none (distribution-spec, "Pulling manifests"; CVE-2021-41190).
     """
     said = media_type(response.headers)
-    if said != expected and not _is_vague(said):
+    if said != expected and said not in _VAGUE:
         raise DataLoss(
             f"registry {registry_name(request)} gave {request.about} as {printable(said)},"
             f" its descriptor says {printable(expected)}",
             side="source",
         )
-
-
-def _is_vague(content_type: str) -> bool:
-    return content_type in _VAGUE or content_type.startswith("text/")
 
 
 def body_offset(request: Request, response: Response, offset: int, size: int) -> tuple[int, int]:
