@@ -135,8 +135,7 @@ def test_an_unclear_end_of_a_body_is_refused(fields: bytes) -> None:
 def test_it_takes_time_that_grows_with_the_head() -> None:
     """64 KiB of what makes patterns go back and forth: a quadratic one would take minutes."""
     for filling in (b" " * 65_000, b"\t" * 65_000, b"A" * 65_000, b"\r\n " * 21_000, b":" * 65_000):
-        try:
-            parse(OK + b"A: " + filling + b"x\r\n\r\n")
+        ((name, value),) = parse(OK + b"A: " + filling + b"x\r\n\r\n").fields
+        assert (name, value[-1:]) == ("A", "x")
+        with pytest.raises(Unavailable, match="field 1 of the head is none"):
             parse(OK + filling + b"\r\n\r\n")
-        except Unavailable:
-            continue
