@@ -42,18 +42,22 @@ LARGE = (0, 1, 4096, 70_000, 1_200_000, 30_000_000, 68_000_000)
 
 @part("enospc")
 def enospc(box: Box) -> None:
-    """Imports and exports on disks of one size after another, by bytes (20 to 200 MiB for an image of 100 MB, less in a slice)
-    and by inodes: done, or refused for want of space with nothing lost; and done once there is room.
+    """Imports and exports on disks of one size after another, by bytes (20, 21, … 200 MiB for an image of 100 MB, in any order; less in
+    a slice) and by inodes: done, or refused for want of space with nothing lost; and done once there is room.
     """  # fmt: skip
     with box.scratch() as folder:
         small = versions(folder / "small", SMALL)
         large = small if box.is_slice else versions(folder / "large", LARGE)
-        steps = [(64 << 10, 40 * MIB)] if box.is_slice else [(n * MIB, (n + 5) * MIB) for n in range(20, 200, 5)]
-        box.chance.shuffle(steps)
+        sizes = (
+            [box.chance.randrange(64 << 10, 40 * MIB) for _ in range(20)]
+            if box.is_slice
+            else [n * MIB for n in range(20, 201)]
+        )
+        box.chance.shuffle(sizes)
         for number in box.rounds():
             kind, known = (("bytes", large), ("inodes", small))[number % 2]
             limit = (
-                f"size={box.chance.randrange(*steps[number // 2 % len(steps)])}"
+                f"size={sizes[number // 2 % len(sizes)]}"
                 if kind == "bytes"
                 else f"size=200m,nr_inodes={box.chance.randrange(2, 60)}"
             )
