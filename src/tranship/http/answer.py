@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from tranship.errors import DataLoss, Truncated, Unavailable, printable
-from tranship.http.failures import as_errors
+from tranship.http.failures import FAILURES, broken
 from tranship.pump import CHUNK
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tranship.formats.messages import Response
+    from tranship.http.connection import Incoming
     from tranship.http.limits import Throttle
 
 _DRAIN = 64 * 1024  # bytes of a body nobody wants that are read to keep its connection
@@ -25,11 +26,9 @@ class Answer:
     DeadlineExceeded. After any of these, what has been read is good, and a new request may ask for the rest.
     """
 
-    def __init__(self, raw: Any, head: Response, *, who: str, doing: str, throttle: Throttle) -> None:
+    def __init__(self, body: Incoming, head: Response, *, who: str, doing: str, throttle: Throttle) -> None:
         self.head = head
-        self._raw = raw
-        # The one place that reaches past urllib3's response to http.client's own: its readinto costs 12% less.
-        self._body = getattr(raw, "_fp", raw)
+        self._body = body
         self._who = who
         self._doing = doing
         self._throttle = throttle
@@ -45,8 +44,7 @@ class Answer:
     @property
     def length(self) -> int | None:
         """Bytes of the body still to come; None where the server does not say."""
-        length: int | None = None if self._body.chunked else self._body.length
-        return length
+        return self._body.left
 
     def readinto(self, view: memoryview, /) -> int:
         """Fill as much of `view` as has arrived, at least one byte; 0 at the end."""
@@ -71,8 +69,10 @@ class Answer:
 
     def _receive(self, view: memoryview) -> int:
         view = view[: self._throttle.share(len(view))]
-        with as_errors(self._who, self._doing):
-            count: int = self._body.readinto(view)
+        try:
+            count = self._body.readinto(view)
+        except FAILURES as error:
+            raise broken(error, self._who, self._doing).error from error
         if not count and len(view) and self.length:
             raise Truncated(f"{self._who} ended {self._doing} with {self.length} bytes missing")
         self._throttle.take(count)
@@ -116,11 +116,7 @@ class Answer:
             return
         self._open = False
         try:
-            if self._body.isclosed() or self.length == 0:
-                self._body.close()
-            else:
-                self._raw.close()
-            self._raw.release_conn()
+            self._body.close()
         finally:
             if self._on_close is not None:
                 self._on_close()

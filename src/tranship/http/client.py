@@ -18,14 +18,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tranship.errors import DeadlineExceeded, InvalidArgument, PolicyRefused, Unavailable
+from tranship.formats import request_head
 from tranship.formats.distribution import warnings
 from tranship.formats.messages import Flow, Headers, Origin, Request, Response, drive, join, redacted, retry_after
 from tranship.formats.realm import RealmRules, may_hold_content
 from tranship.formats.token_flow import MAX_BODY as MAX_TOKEN_BODY
 from tranship.http.access import Access
 from tranship.http.answer import Answer
-from tranship.http.failures import Broken, as_broken
+from tranship.http.dial import Route
+from tranship.http.failures import FAILURES, Broken, broken
 from tranship.http.limits import Clock, Slots, Throttle, Timeouts
+from tranship.http.payload import BodyFailed
+from tranship.http.pool import Pool
 from tranship.http.proxies import Proxies
 from tranship.http.retry import Pace, Retry
 from tranship.http.tls import Tls
@@ -38,16 +42,15 @@ if TYPE_CHECKING:
 
     from tranship.formats.hosts import Host
     from tranship.formats.token_flow import Grant
+    from tranship.http.connection import Incoming
     from tranship.http.payload import Payload
-    from tranship.http.proxies import Proxy
     from tranship.model.secret import Credential
 
 T = TypeVar("T")
 MAX_REDIRECTS = 5
 MAX_ERROR = 1 << 20  # bytes of a refusal's body; the rest is not read
-_KEPT_HEADERS = frozenset(
-    {"accept", "accept-encoding", "range", "user-agent", "content-type", "content-length", "content-range"}
-)
+_FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})  # ours alone to say
+_KEPT_HEADERS = frozenset({"accept", "accept-encoding", "range", "user-agent", "content-type", "content-range"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Client:
         self._note = note
         self._warned = warned
         self._lock = threading.Lock()
-        self._managers: dict[tuple[Tls | None, Proxy | None], Any] = {}
+        self._pool = Pool(self._timeouts)
         self._paces: dict[Origin, Pace] = {}
         self._access: dict[Host, Access] = {}
         self._reached: dict[Host, Host] = {}  # as configured -> as it is really spoken to
@@ -145,10 +148,7 @@ class Client:
 
     def close(self) -> None:
         """Close every connection."""
-        with self._lock:
-            managers, self._managers = list(self._managers.values()), {}
-        for manager in managers:
-            manager.clear()
+        self._pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -243,30 +243,34 @@ class Client:
         doing = f"{request.method} of {request.about}"
         if not may_hold_content(target.host, host.origin.host):
             raise PolicyRefused(f"registry {host.authority} sends {doing} to {target}, which is no place for content")
-        headers, body = self._framed(hop)
-        ending = contextlib.nullcontext() if body is None or isinstance(body, bytes) else contextlib.closing(body)
-        head_seconds = self._timeouts.headers if request.span is None else self._timeouts.commit
-        with as_broken(who, doing), ending:  # what the bytes come from is let go of, however far it was read
-            from urllib3 import Timeout
-
-            raw = self._manager(host, target, secret=hop.secret).urlopen(
-                request.method,
-                hop.url,
-                body=body,
-                headers=headers,
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=Timeout(connect=host.dial_timeout or self._timeouts.connect, read=head_seconds),
-            )
-        fields = Headers(raw.headers.items())
+        try:
+            incoming = self._exchanged(host, hop, target)
+        except BodyFailed as failed:
+            raise failed.cause from None
+        except FAILURES as error:
+            raise broken(error, who, doing) from error
+        fields = Headers(incoming.head.fields)
         if target == host.origin:
             for text in warnings(fields):
                 self._warned(f"{who} warns: {text}")
         asked = retry_after(fields.get("retry-after"), self._clock.wall())
-        response = Response(status=raw.status, url=hop.url, headers=fields, retry_after=asked)
-        return Answer(raw, response, who=who, doing=doing, throttle=self._throttle)
+        response = Response(status=incoming.head.status, url=hop.url, headers=fields, retry_after=asked)
+        return Answer(incoming, response, who=who, doing=doing, throttle=self._throttle)
+
+    def _exchanged(self, host: Host, hop: _Hop, target: Origin) -> Incoming:
+        """Send the message, and read the head of the answer."""
+        tls = Tls.of(host, target, secret=hop.secret) if target.scheme == "https" else None
+        route = Route(target, tls, self._proxies.choose(target))
+        head, body = self._framed(hop, route)
+        head_seconds = self._timeouts.headers if hop.request.span is None else self._timeouts.commit
+        ending = contextlib.closing(body) if body is not None else contextlib.nullcontext()
+        with ending:  # what the bytes come from is let go of, however far it was read
+            connection = self._pool.take(route, host.dial_timeout or self._timeouts.connect)
+            try:
+                return connection.ask(head, body, hop.request.method, head_seconds)
+            except BaseException:
+                connection.close()
+                raise
 
     # ------------------------------------------------------------------------------------------------------- the details
 
@@ -284,21 +288,26 @@ class Client:
         kept = {name: value for name, value in headers.items() if name.lower() not in configured}
         return _Hop(request, url, kept, host.headers, payload=payload)
 
-    def _framed(self, hop: _Hop) -> tuple[Any, bytes | Generator[memoryview] | None]:
-        """Headers as urllib3 takes them, with the length of the body; and the body."""
-        from urllib3 import HTTPHeaderDict
-
-        headers = HTTPHeaderDict(hop.headers)
-        for name, value in hop.extra:
-            headers.add(name, value)
-        body: bytes | Generator[memoryview] | None = hop.request.body
-        if hop.request.span is not None and hop.payload is not None:
-            offset, count = hop.request.span
-            headers["Content-Length"] = str(count)
+    def _framed(self, hop: _Hop, route: Route) -> tuple[bytes, Generator[memoryview] | None]:
+        """The head with what frames the message, and the body unless it is in there."""
+        request = hop.request
+        given = [field for field in (*hop.headers.items(), *hop.extra) if field[0].lower() not in _FRAMING]
+        fields = (
+            given if any(name.lower() == "host" for name, _ in given) else [("Host", route.origin.authority), *given]
+        )
+        body: Generator[memoryview] | None = None
+        inline = request.body or b""
+        if request.span is not None and hop.payload is not None:
+            offset, count = request.span
+            fields.append(("Content-Length", str(count)))
             body = self._throttled(hop.payload, offset, count) if count else None
-        elif hop.request.body is not None:
-            headers["Content-Length"] = str(len(hop.request.body))
-        return headers, body
+        elif inline or request.method not in ("GET", "HEAD", "DELETE"):
+            fields.append(("Content-Length", str(len(inline))))
+        asked = request_head.target(hop.url)
+        if route.forwarded and route.proxy is not None:
+            asked = f"{route.origin}{asked}"
+            fields.extend(route.proxy.authorization().items())
+        return request_head.build(request.method, asked, fields) + inline, body
 
     def _throttled(self, payload: Payload, offset: int, count: int) -> Generator[memoryview]:
         with contextlib.closing(payload.pieces(offset, count)) as pieces:
@@ -347,18 +356,6 @@ class Client:
             with self._lock:
                 self._reached[host] = found
         return found
-
-    def _manager(self, host: Host, target: Origin, *, secret: bool) -> Any:
-        tls = Tls.of(host, target, secret=secret) if target.scheme == "https" else None
-        proxy = self._proxies.choose(target)
-        with self._lock:
-            found = self._managers.get((tls, proxy))
-            if found is None:
-                from tranship.http.connection import manager
-
-                found = manager(self._timeouts, tls.context() if tls else None, proxy)
-                self._managers[tls, proxy] = found
-            return found
 
     def _access_of(self, host: Host) -> Access:
         with self._lock:

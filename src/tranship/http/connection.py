@@ -1,221 +1,71 @@
-"""urllib3's connections with our bounds: deadlines by progress, capped headers, and bodies at the speed of the socket.
+"""One connection: requests go out, heads and bodies of answers come in, each within its bounds.
 
-The only module that imports urllib3 at its top and the only one that knows its insides; it is imported when the first
-connection is made. What it adds:
-
-- the head of a response has one deadline and one cap, however slowly it drips (and however many "100 Continue" come before it);
-- bytes must keep moving in both directions (`limits.Progress`);
-- `readinto` gives what has arrived after a moment, instead of waiting until the whole buffer is full;
-- bytes that follow a response without having been asked for close the connection, so that they are never taken for an answer.
+- The head of an answer has one deadline and one cap, however slowly it drips (and however many "100 Continue" come before it).
+- Bytes must keep moving in both directions (`limits.Progress`).
+- `readinto` gives what has arrived after a moment, instead of waiting until the whole buffer is full.
+- Bytes that follow an answer without having been asked for end the connection, so that they are never taken for an answer.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import io
-import logging
+import re
+import select
 import socket
-import ssl
 import struct
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from typing import TYPE_CHECKING
 
 from tranship.errors import Unavailable
 from tranship.formats import response_head
-from tranship.http.limits import Progress, Timeouts
+from tranship.http.failures import BadAnswer, EndedEarly
+from tranship.http.limits import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]  # 3.12; only for the checker
+    from collections.abc import Callable, Iterator
 
-    from tranship.http.proxies import Proxy
+    from tranship.http.limits import Timeouts
 
-MAX_HEAD = 64 * 1024  # bytes of a response's status line and headers; http.client caps them at 100 lines of 64 KiB
+MAX_HEAD = 64 * 1024  # bytes of a response's status line and headers
 _MOMENT = 0.1  # seconds after which a read gives what it has
-_BUFFER = 16 * 1024  # bytes read ahead of the body
+_BUFFER = 16 * 1024  # bytes asked for while a head is read, so at most as many of the body come with it
+_END_OF_HEAD = re.compile(rb"(?:\A|\n)\r?\n")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_JOINED = 16 * 1024  # bytes of a body that go out with their head: one system call, and one packet, less
 
 
-class _WithoutQueries(logging.Filter):
-    """Takes the queries out of urllib3's debug messages: object stores keep their signatures there."""
+class Connection:
+    """A socket that one request after another goes through. `kept` takes it back when another request may follow."""
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
-logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQueries())
-
-
-class _Source(io.RawIOBase):
-    """What a response reads from: the socket, with a deadline while its head comes and a watch on its progress after that."""
-
-    def __init__(self, sock: socket.socket, timeouts: Timeouts, head_seconds: float) -> None:
-        self._raw: Any = sock.makefile("rb", buffering=0)
+    def __init__(self, sock: socket.socket, timeouts: Timeouts, kept: Callable[[Connection], None]) -> None:
         self._sock = sock
+        self._timeouts = timeouts
+        self._kept = kept
+        self._seconds = -1.0  # the socket's timeout, so that it is not set anew for each request
+        self._ahead = memoryview(b"")  # what has come and nobody has read
+        self._unanswered = False
+        self._failed: Exception | None = None  # met after bytes that were good
         self._progress = Progress(timeouts)
-        self._stall = timeouts.stall
-        self._head_until: float | None = time.monotonic() + head_seconds
-        self._head_left = MAX_HEAD + _BUFFER
-        self._partial_from: float | None = None
-        self._failed: OSError | None = None
-        self.ended = False
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What http.client asks a socket for."""
-        return io.BufferedReader(self, _BUFFER)
+    @property
+    def silent(self) -> bool:
+        """Is it open, with nothing to read? What has come between two requests is an end, or nobody's answer."""
+        return not self._poll.poll(0)
 
-    def readable(self) -> bool:
-        return True
-
-    def head_is_over(self) -> None:
-        """From here on it is the body."""
-        self._head_until = None
-        self._sock.settimeout(self._stall)
-
-    def allow_partial(self) -> None:
-        """Let the next read of the buffer above end when it has something and a moment has passed."""
-        self._partial_from = 0.0
-
-    def readinto(self, buffer: Buffer, /) -> int | None:
-        if self.ended:
-            return 0
-        before = time.monotonic()
-        if self._head_until is not None:
-            left = self._head_until - before
-            if left <= 0:
-                raise TimeoutError("the head of the response does not end")
-            self._sock.settimeout(min(left, self._stall))
-        elif self._partial_from and before - self._partial_from > _MOMENT:
-            return None  # the buffer above hands over what it has
-        if self._failed is not None:
-            raise self._failed
-        try:
-            count: int = self._raw.readinto(buffer)
-        except OSError as error:
-            if not self._partial_from:
-                raise
-            self._failed = error  # for the next read; what came before is good, and the buffer above hands it over
-            return None
-        if self._head_until is not None:
-            self._head_left -= count
-            if self._head_left < 0:
-                raise http.client.HTTPException(f"more than {MAX_HEAD} bytes of headers")
-        else:
-            after = time.monotonic()
-            self._progress.moved(count, after - before)
-            if self._partial_from == 0.0:
-                self._partial_from = after
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    """http.client's response on a `_Source`."""
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        debuglevel: int = 0,
-        method: str | None = None,
-        url: str | None = None,
-        *,
-        connection: _Bounded,
-    ) -> None:
-        # urllib3 sets the connection's timeout to the request's read timeout just before this: the head's deadline.
-        head_seconds = (
-            connection.timeout if isinstance(connection.timeout, (int, float)) else connection.timeouts.headers
-        )
-        self._connection = connection
-        self._asked = method or "GET"
-        self._source = _Source(sock, connection.timeouts, head_seconds)
-        super().__init__(self._source, debuglevel, method, url)  # type: ignore[arg-type]  # it asks for a file, and no more
-
-    def begin(self) -> None:
-        """Read the head. What comes before the answer itself ("100 Continue", early hints) says nothing to us."""
-        try:
-            head = response_head.parse(self._head())
-            while head.status < 200:
-                head = response_head.parse(self._head())
-            framing = response_head.framing(head, self._asked)
-        except Unavailable as error:  # told as http.client tells its own, so that urllib3 ends the connection
-            raise http.client.HTTPException(error.message) from None
-        self.version, self.code, self.status, self.reason = 10 + head.minor, head.status, head.status, head.reason
-        self.headers = self.msg = http.client.HTTPMessage()
-        for name, value in head.fields:
-            self.msg[name] = value
-        self.chunked, self.length, self.will_close = framing.chunked, framing.length, not framing.stays
-        self.chunk_left = None
-        self._source.head_is_over()
-
-    def _head(self) -> bytes:
-        """The lines up to an empty one, as many as the source lets through."""
-        lines = []
-        while True:
-            line = self.fp.readline()
-            lines.append(line)
-            if line in (b"\r\n", b"\n"):
-                return b"".join(lines)
-            if not line.endswith(b"\n"):
-                if not any(lines):
-                    raise http.client.RemoteDisconnected("the connection was closed without an answer")
-                raise http.client.HTTPException("the head of the response ends early")
-
-    def readinto(self, buffer: Buffer) -> int:
-        """Read at least a byte of the body, at most what fits; 0 at its end."""
-        if not self.chunked:  # http.client reads a chunk whole and takes less for a broken connection
-            self._source.allow_partial()
-        return super().readinto(buffer)
-
-    def _read_and_discard_trailer(self) -> None:
-        """Read what follows the last chunk: it means nothing to us, and is no longer than a head."""
-        assert self.fp is not None  # noqa: S101  # the body has not been closed
-        left = MAX_HEAD
-        while left > 0:
-            line = self.fp.readline(left)
-            if line in (b"\r\n", b"\n", b""):
-                return
-            left -= len(line)
-        raise http.client.HTTPException(f"more than {MAX_HEAD} bytes of trailers")
-
-    def _close_conn(self) -> None:
-        """The response has been read, or is given up. What has come beyond its end is nobody's answer."""
-        fp = self.fp
-        self._source.ended = True
-        surplus = fp is not None and not fp.closed and bool(fp.peek(1))
-        super()._close_conn()  # type: ignore[misc]  # http.client's own hook, absent from the type stubs
-        if surplus:
-            self._connection.close()
-
-
-class _Bounded(HTTPConnection):
-    """A connection that sends by progress and reads through `_Response`."""
-
-    timeouts = Timeouts()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._unanswered = False
-        self.response_class = partial(_Response, connection=self)  # type: ignore[assignment]  # called like the class
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send a request."""
+    def ask(self, head: bytes, body: Iterator[memoryview] | None, method: str, head_seconds: float) -> Incoming:
+        """Send a request, and read the head of its answer, which is there `head_seconds` after the request has gone out."""
         self._unanswered = True
-        super().request(*args, **kwargs)
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does
-        """Read the head of the response."""
-        response = super().getresponse()
+        self._within(min(head_seconds, self._timeouts.stall))
+        reusable = True
+        try:
+            self._send_all(head, body)
+        except (BrokenPipeError, ConnectionResetError):
+            reusable = False  # it may have answered before it hung up
+        incoming = Incoming(self, method, self._read_head(head_seconds), reusable=reusable)
         self._unanswered = False
-        return response
+        return incoming
 
     def close(self) -> None:
         """Close; by a reset when a request is under way.
@@ -223,60 +73,214 @@ class _Bounded(HTTPConnection):
         A plain close would wait behind the bytes that the other side does not take, and it would never hear of it: a registry
         that hangs in the middle of an upload holds the upload's session until then.
         """
-        if self._unanswered and self.sock is not None:
+        if self._unanswered:
             with contextlib.suppress(OSError):
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._unanswered = False
-        super().close()
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):
+            self._sock.close()
 
-    def send(self, data: Any) -> None:  # bytes or a view of them
-        """Send all of `data`, as long as it keeps moving."""
-        if self.sock is None:
-            self.connect()
-        sock = self.sock
-        if sock.gettimeout() != self.timeouts.stall:
-            sock.settimeout(self.timeouts.stall)
-        view = memoryview(data)
-        progress = Progress(self.timeouts)
+    def done(self, *, reusable: bool) -> None:
+        """An answer has been read, or is given up: keep the connection for the next request, or end it."""
+        if reusable and not self._ahead and self._failed is None:
+            self._kept(self)
+        else:
+            self.close()
+
+    def read(self, view: memoryview) -> int:
+        """Fill `view` with what comes within a moment, at least a byte; 0 at the end of the connection."""
+        if self._ahead:
+            count = min(len(view), len(self._ahead))
+            view[:count], self._ahead = self._ahead[:count], self._ahead[count:]
+            return count
+        if self._failed is not None:
+            raise self._failed
+        self._within(self._timeouts.stall)
+        got, until = 0, 0.0
+        while got < len(view):
+            before = time.monotonic()
+            if got and before > until:
+                break
+            try:
+                count = self._sock.recv_into(view[got:])
+            except OSError as error:
+                if not got:
+                    raise
+                self._failed = error  # for the next read; what came before is good
+                break
+            after = time.monotonic()
+            self._progress.moved(count, after - before)
+            if not count:
+                break
+            until = until or after + _MOMENT
+            got += count
+        return got
+
+    def read_line(self, limit: int) -> bytes:
+        """A line of at most `limit` bytes, its end included; EndedEarly where the connection ends before."""
+        line = bytearray()
+        while True:
+            end = bytes(self._ahead[:limit]).find(b"\n") + 1 or len(self._ahead)
+            line += self._ahead[:end]
+            self._ahead = self._ahead[end:]
+            if line.endswith(b"\n") and len(line) <= limit:
+                return bytes(line)
+            if len(line) > limit:
+                raise BadAnswer(f"a line of more than {limit} bytes in the framing of a body")
+            room = memoryview(bytearray(_BUFFER))
+            self._ahead = room[: self._received(room)]
+
+    def _received(self, room: memoryview) -> int:
+        self._within(self._timeouts.stall)
+        before = time.monotonic()
+        count = self._sock.recv_into(room)
+        self._progress.moved(count, time.monotonic() - before)
+        if not count:
+            raise EndedEarly
+        return count
+
+    def _within(self, seconds: float) -> None:
+        if seconds != self._seconds:
+            self._sock.settimeout(seconds)
+            self._seconds = seconds
+
+    def _send_all(self, head: bytes, body: Iterator[memoryview] | None) -> None:
+        progress = Progress(self._timeouts)
+        first = next(body, None) if body is not None else None
+        if first is not None and len(first) <= _JOINED:
+            head, first = head + first, None
+        self._send(memoryview(head), progress)
+        if first is not None:
+            self._send(first, progress)
+        for piece in body or ():
+            self._send(piece, progress)
+
+    def _send(self, view: memoryview, progress: Progress) -> None:
+        """Send all of it, as long as it keeps moving."""
         while view:
             before = time.monotonic()
-            sent = sock.send(view)
+            sent = self._sock.send(view)
             progress.moved(sent, time.monotonic() - before)
             view = view[sent:]
 
+    def _read_head(self, seconds: float) -> response_head.Head:
+        """The head of the answer. What comes before it ("100 Continue", early hints) says nothing to us."""
+        until = time.monotonic() + seconds
+        data, cap = bytearray(self._ahead), MAX_HEAD + _BUFFER
+        self._ahead = memoryview(b"")
+        self._within(min(seconds, self._timeouts.stall))
+        searched = 0
+        while True:
+            end = _END_OF_HEAD.search(data, max(0, searched - 2))
+            if end is None:
+                searched = len(data)
+                if received := self._more_of_head(until, some=bool(data)):
+                    cap -= len(received)
+                    if cap < 0:
+                        raise BadAnswer(f"more than {MAX_HEAD} bytes of headers")
+                    data += received
+                continue
+            try:
+                head = response_head.parse(bytes(data[: end.end()]))
+            except Unavailable as error:
+                raise BadAnswer(error.message) from None
+            del data[: end.end()]
+            searched = 0
+            if head.status >= 200:
+                self._ahead = memoryview(data)
+                return head
 
-class _BoundedTls(_Bounded, HTTPSConnection):
-    """The same over TLS."""
+    def _more_of_head(self, until: float, *, some: bool) -> bytes:
+        if some:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the head of the response does not end")
+            self._within(min(left, self._timeouts.stall))
+        received = self._sock.recv(_BUFFER)
+        if not received:
+            raise BadAnswer(
+                "the head of the response ends early" if some else "the connection was closed without an answer"
+            )
+        return received
 
 
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Bounded
-    timeouts = Timeouts()
+class Incoming:
+    """An answer: its head, and its body as it comes. `close` it in the end.
 
-    def _new_conn(self) -> Any:
-        connection: Any = super()._new_conn()
-        connection.timeouts = self.timeouts
-        return connection
+    left      bytes of the body still to come; None where the server does not say
+    finished  has the body been read to its end?
+    """
 
+    def __init__(self, connection: Connection, method: str, head: response_head.Head, *, reusable: bool) -> None:
+        try:
+            framing = response_head.framing(head, method)
+        except Unavailable as error:
+            raise BadAnswer(error.message) from None
+        self.head = head
+        self.left = framing.length
+        self.finished = framing.length == 0
+        self._chunked = framing.chunked
+        self._chunk_left = 0  # bytes of the chunk that is being read
+        self._first = True
+        self._failed: Exception | None = None
+        self._reusable = reusable and framing.stays
+        self._connection = connection
 
-class _TlsPool(_Pool, urllib3.HTTPSConnectionPool):
-    ConnectionCls = _BoundedTls
+    def readinto(self, view: memoryview) -> int:
+        """Fill as much of `view` as has come, at least a byte; 0 at the end of the body, or of the connection."""
+        if self.finished or not len(view):
+            return 0
+        if self._chunked:
+            return self._read_chunks(view)
+        count = self._connection.read(view if self.left is None else view[: self.left])
+        if self.left is not None:
+            self.left -= count
+            self.finished = not self.left
+        else:
+            self.finished = not count
+        return count
 
-    def _validate_conn(self, conn: Any) -> None:
-        """Connect; without the warning about unverified certificates, since whoever asked for that was told."""
-        if conn.is_closed:
-            conn.connect()
+    def close(self) -> None:
+        """Leave the connection for another request if the body has been read, and end it otherwise."""
+        self._connection.done(reusable=self.finished and self._reusable)
 
+    def _read_chunks(self, view: memoryview) -> int:
+        """Read over the borders of chunks (RFC 9112, section 7.1) until `view` is full."""
+        if self._failed is not None:
+            raise self._failed
+        got = 0
+        try:
+            while got < len(view):
+                if not self._chunk_left and not self._next_chunk():
+                    break
+                count = self._connection.read(view[got : got + self._chunk_left])
+                if not count:
+                    raise EndedEarly
+                got += count
+                self._chunk_left -= count
+        except (OSError, BadAnswer, EndedEarly) as error:
+            if not got:
+                raise
+            self._failed = error  # for the next read; what came before is good
+        return got
 
-def manager(timeouts: Timeouts, context: ssl.SSLContext | None, proxy: Proxy | None) -> urllib3.PoolManager:
-    """Connections of one TLS setting, direct or through a proxy, kept open for reuse."""
-    if proxy is None:
-        found = urllib3.PoolManager(num_pools=32, maxsize=16, ssl_context=context)
-    else:
-        headers = urllib3.make_headers(proxy_basic_auth=proxy.login.reveal() if proxy.login else None)
-        found = urllib3.ProxyManager(proxy.url, num_pools=32, maxsize=16, ssl_context=context, proxy_headers=headers)
-    found.pool_classes_by_scheme = {
-        "http": type("Pool", (_Pool,), {"timeouts": timeouts}),
-        "https": type("TlsPool", (_TlsPool,), {"timeouts": timeouts}),
-    }
-    return found
+    def _next_chunk(self) -> bool:
+        if not self._first and self._connection.read_line(2) not in (b"\r\n", b"\n"):
+            raise BadAnswer("a chunk of the body is longer than it says")
+        self._first = False
+        line = self._connection.read_line(4096)
+        size = _CHUNK.fullmatch(line)
+        if size is None:
+            raise BadAnswer("the size of a chunk of the body is no number")
+        self._chunk_left = int(size[1], 16)
+        if not self._chunk_left:
+            self._skip_trailers()
+            self.finished = True
+        return bool(self._chunk_left)
+
+    def _skip_trailers(self) -> None:
+        """Read what follows the last chunk: it means nothing to us, and is no longer than a head."""
+        left = MAX_HEAD
+        while (line := self._connection.read_line(MAX_HEAD)) not in (b"\r\n", b"\n"):
+            left -= len(line)
+            if left < 0:
+                raise BadAnswer(f"more than {MAX_HEAD} bytes of trailers")

@@ -28,7 +28,7 @@ class Payload(Protocol):
         ...
 
 
-class BodyFailed(Exception):  # carries an error across urllib3, which would wrap an OSError as its own
+class BodyFailed(Exception):  # carries an error past those who would take it for the connection's
     """The source of a body failed: `cause` is its error."""
 
     def __init__(self, cause: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from dataclasses import dataclass, field
@@ -25,6 +26,12 @@ class Proxy:
 
     url: str
     login: Secret | None = None  # "user:password"
+
+    def authorization(self) -> dict[str, str]:
+        """The header that logs in at it, if any: for the proxy alone."""
+        if self.login is None:
+            return {}
+        return {"Proxy-Authorization": f"Basic {base64.b64encode(self.login.reveal().encode()).decode()}"}
 
 
 @dataclass(frozen=True, slots=True)

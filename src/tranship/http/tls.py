@@ -40,6 +40,7 @@ class Tls:
 
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
         for path in self.ca:
             try:
                 context.load_verify_locations(cafile=path)
