@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import ssl
 import threading
 
 
 class ProxyServer:
-    """Sends everything to one port of this machine, whatever host it is asked for, and keeps the heads of requests to it."""
+    """Sends everything to one port of this machine, whatever host it is asked for, and keeps the heads of requests to it.
 
-    def __init__(self, port: int, *, refuse: bool = False) -> None:
+    With `tls` it is spoken to by TLS itself.
+    """
+
+    def __init__(self, port: int, *, refuse: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.heads: list[str] = []
+        self._tls = tls
         self._port = port
         self._refuse = refuse
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -42,6 +48,12 @@ class ProxyServer:
                 self._start(self._serve, self._listener.accept()[0])
 
     def _serve(self, sock: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            except OSError:  # it does not trust us
+                sock.close()
+                return
         with sock, socket.create_connection(("127.0.0.1", self._port)) as onward:
             head = b""
             while b"\r\n\r\n" not in head:
@@ -58,15 +70,16 @@ class ProxyServer:
                 fields = [field for field in rest.split(b"\r\n") if not field.lower().startswith(b"proxy-")]
                 path = b"/" + url.split(b"/", 3)[3]
                 onward.sendall(b"\r\n".join([b" ".join([method, path, version]), b"Connection: close", *fields]))
-            back = threading.Thread(target=_pour, args=(onward, sock))
-            back.start()
-            _pour(sock, onward)
-            back.join(10)
+            with contextlib.suppress(OSError):
+                _pour(sock, onward)
 
 
-def _pour(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
+def _pour(one: socket.socket, other: socket.socket) -> None:
+    """Pass on what either side sends, until one has ended: in one thread, since TLS is nothing that two may use at once."""
+    while True:
+        waiting = isinstance(one, ssl.SSLSocket) and one.pending()
+        for source in [one] if waiting else select.select([one, other], [], [])[0]:
+            data = source.recv(65536)
+            if not data:
+                return
+            (other if source is one else one).sendall(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,3 +80,44 @@ def test_a_proxy_that_is_not_there_is_named() -> None:
         pytest.raises(Unavailable, match="the proxy for registry reg"),
     ):
         made.send(host, host.repository("a/b").head_manifest("1"))
+
+
+def test_a_proxy_may_itself_be_spoken_to_by_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain requests are forwarded by it, TLS is tunnelled within its TLS; both, only if its certificate is trusted."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("reg.test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "reg.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))  # what the system trusts
+    tls = TLS(tmp_path / "reg.pem", tmp_path / "reg.pem")
+    for scheme, options in (("http", {}), ("https", {"tls": tls})):
+        with (
+            RegistryServer(host_names=("reg.test",), auth=Basic({"alice": "secret"}), **options) as registry,
+            ProxyServer(registry.port, tls=context) as proxy,
+        ):
+            proxies = Proxies.of({"ALL_PROXY": f"https://me:pass@{proxy.address}"})
+            host = Host(registry="reg.test", url=f"{scheme}://reg.test:{registry.port}/v2")
+            with client(proxies=proxies, find=find(ALICE)) as made:
+                assert made.send(host, host.repository("a/b").head_manifest("1")).status == 404
+            assert not [exchange for exchange in registry.requests if "Proxy-Authorization" in exchange.headers]
+        asked = (
+            f"HEAD http://reg.test:{registry.port}/v2/" if scheme == "http" else f"CONNECT reg.test:{registry.port} "
+        )
+        assert proxy.heads[0].startswith(asked)
+        assert base64.b64encode(b"me:pass").decode() in proxy.heads[0]
+
+
+def test_a_proxy_whose_certificate_is_not_trusted_is_named() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with RegistryServer() as registry, ProxyServer(registry.port, tls=context) as proxy:
+        proxies = Proxies.of({"ALL_PROXY": f"https://me:pass@{proxy.address}"})
+        for scheme in ("http", "https"):
+            host = Host(registry="reg.test", url=f"{scheme}://reg.test/v2")
+            with (
+                client(proxies=proxies) as made,
+                pytest.raises(PolicyRefused, match=r"the proxy for registry reg\.test shows"),
+            ):
+                made.send(host, host.repository("a/b").head_manifest("1"))
+        assert proxy.heads == []

@@ -64,6 +64,13 @@ def test_the_authority_of_the_configuration_is_trusted(registry: RegistryServer,
         assert get(made, secure(registry, ca=(files["other-ca"], files["own-ca"]))) == CONTENT
 
 
+def test_connections_are_used_again(registry: RegistryServer, files: dict[str, str]) -> None:
+    with client() as made:
+        for _ in range(4):
+            assert get(made, secure(registry, ca=(files["own-ca"],))) == CONTENT
+    assert registry.connections == 1
+
+
 def test_an_unknown_authority_is_refused_at_once(registry: RegistryServer, files: dict[str, str]) -> None:
     for settings in ({}, {"ca": (files["other-ca"],)}):
         with (

@@ -54,15 +54,15 @@ class Origin(NamedTuple):
 class Headers:
     """Header fields in order: names without case, repeated fields kept apart. The repr shows names only."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_first", "_items")
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        self._items = tuple((name.lower(), value) for name, value in items)
+        self._items = tuple([(name.lower(), value.strip()) for name, value in items])
+        self._first = dict(reversed(self._items))
 
     def get(self, name: str) -> str | None:
         """The first field of that name, stripped, or None."""
-        wanted = name.lower()
-        return next((value.strip() for key, value in self._items if key == wanted), None)
+        return self._first.get(name.lower())
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every field of that name."""
@@ -175,7 +175,8 @@ def join(base: str, location: str | None, what: str) -> str:
     if not location:
         raise Unavailable(f"{what} without saying where (no Location header)")
     try:
-        url = urljoin(base, location.strip()).partition("#")[0]
+        place = location.strip()
+        url = (place if place.startswith(("http://", "https://")) else urljoin(base, place)).partition("#")[0]
         target = split(url)
     except (InvalidArgument, ValueError) as error:
         raise Unavailable(f"{what} to an unusable place: {error}") from None

@@ -23,9 +23,10 @@ def target(url: str) -> str:
 
 
 def build(method: str, asked: str, fields: Iterable[tuple[str, str]]) -> bytes:
-    """The bytes of a head; InvalidArgument where a name or a value would end its line, which would let it add lines of its own."""
-    text = f"{method} {asked} HTTP/1.1\r\n" + "".join([f"{name}: {value}\r\n" for name, value in fields]) + "\r\n"
-    if not _HEAD.fullmatch(text):
+    """The bytes of a head; InvalidArgument where a name or a value would end its line, and so add lines of its own."""
+    lines = [f"{method} {asked} HTTP/1.1", *[f"{name}: {value}" for name, value in fields], "", ""]
+    text = "\r\n".join(lines)
+    if not _HEAD.fullmatch(text) or text.count("\n") != len(lines) - 1:
         raise InvalidArgument(f"a header of {method} of {printable(asked.partition('?')[0])} holds what ends a line")
     try:
         return text.encode("latin-1")

@@ -19,7 +19,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class Head(NamedTuple):
-    """What stands before a body. Values are stripped; bytes beyond ASCII are read as Latin-1."""
+    """What stands before a body. Names are in lower case, values stripped; bytes beyond ASCII are read as Latin-1."""
 
     minor: int  # of HTTP/1.x
     status: int
@@ -28,7 +28,7 @@ class Head(NamedTuple):
 
     def all(self, name: str) -> list[str]:
         """The values of the fields of that name, which is in lower case."""
-        return [value for key, value in self.fields if key.lower() == name]
+        return [value for key, value in self.fields if key == name]
 
 
 class Framing(NamedTuple):
@@ -51,7 +51,7 @@ def parse(raw: bytes) -> Head:
     fields, at = [], 0
     while (field := _FIELD.match(rest, at)) is not None:
         name, value = field.groups()
-        fields.append((name, value.strip(" \t")))
+        fields.append((name.lower(), value.strip(" \t")))
         at = field.end()
     if rest[at:] not in ("\r\n", "\n"):
         raise Unavailable(f"field {len(fields) + 1} of the head is none")

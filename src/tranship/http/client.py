@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import random
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from tranship.errors import DeadlineExceeded, InvalidArgument, PolicyRefused, Unavailable
 from tranship.formats import request_head
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from tranship.model.secret import Credential
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 MAX_REDIRECTS = 5
 MAX_ERROR = 1 << 20  # bytes of a refusal's body; the rest is not read
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})  # ours alone to say
@@ -175,7 +177,8 @@ class Client:
             except Broken as failed:
                 broken = failed
             if answer is not None:
-                answer.head = replace(answer.head, attempts=attempt)
+                if attempt > 1:
+                    answer.head = replace(answer.head, attempts=attempt)
                 if not self._may_pass(origin, answer):
                     pace.succeeded()
                     return answer
@@ -249,6 +252,8 @@ class Client:
             raise failed.cause from None
         except FAILURES as error:
             raise broken(error, who, doing) from error
+        if log.isEnabledFor(logging.DEBUG):  # object stores keep their signatures in queries, which are left out
+            log.debug("%s %s: %d", request.method, redacted(hop.url), incoming.head.status)
         fields = Headers(incoming.head.fields)
         if target == host.origin:
             for text in warnings(fields):

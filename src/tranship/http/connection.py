@@ -57,6 +57,7 @@ class Connection:
     def ask(self, head: bytes, body: Iterator[memoryview] | None, method: str, head_seconds: float) -> Incoming:
         """Send a request, and read the head of its answer, which is there `head_seconds` after the request has gone out."""
         self._unanswered = True
+        self._progress = Progress(self._timeouts)
         self._within(min(head_seconds, self._timeouts.stall))
         reusable = True
         try:

@@ -1,4 +1,4 @@
-"""Opens sockets: to a host itself, or through a proxy. The only module that knows urllib3, and only for tunnels through proxies."""
+"""Opens sockets: to a host itself, or through a proxy. No other module knows urllib3, and this one for tunnels alone."""
 
 from __future__ import annotations
 

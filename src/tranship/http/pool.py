@@ -24,7 +24,7 @@ class Pool:
         self._idle: list[tuple[Route, Connection]] = []  # who came back last stands last
 
     def take(self, route: Route, seconds: float) -> Connection:
-        """A connection that waits, or a new one, which stands within `seconds`; what goes wrong is told as `Dialer.dial` does."""
+        """A connection that waits, or a new one, which stands within `seconds`. Raises what `Dialer.dial` does."""
         while (found := self._waiting(route)) is not None:
             if found.silent:
                 return found
