@@ -218,8 +218,8 @@ def main() -> None:
             raise SystemExit("these figures are ctr's")
         tables = []
 
-        def told(client: Client, size: int, verb: str, cases: Iterator[Case], rounds: int = here.rounds) -> None:
-            rows = measure(list(cases), rounds, size)
+        def told(client: Client, size: int, verb: str, cases: Iterator[Case]) -> None:
+            rows = measure(list(cases), here.rounds, size)
             tables.append(Table(f"{client.kind}, {size / 1e6:.0f} MB, {verb}", rows, size))
 
         client = Client(here, "ml")
@@ -239,7 +239,7 @@ def main() -> None:
         size = here.warm(here.layout(client.kind))
         for count in CLIENTS:
             with contextlib.ExitStack() as stack:
-                told(client, size * count, f"{count} exports at once", client.many(count, stack), min(here.rounds, 3))
+                told(client, size * count, f"{count} exports at once", client.many(count, stack))
         started = first_answers(here.rounds)
         texts = [*map(render, tables), render(started, STARTED)]
         here.record("daemon", "\n\n".join(texts), [*tables, started])

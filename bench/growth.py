@@ -1,6 +1,6 @@
 """Growth: how time grows with the layers of an image, and with the images of an archive, when there are hardly any bytes to move.
 
-From one column to the next there are ten times as many: a tool that is linear takes at most ten times as long. Best of three rounds; the
+From one column to the next there are ten times as many: a tool that is linear takes at most ten times as long. Medians; the
 CPU time of command and daemons in brackets.
 """
 
@@ -16,7 +16,7 @@ COUNTED = {"tiny": "layers of one image", "many": "images in one archive"}
 
 
 def seconds(_: Table, row: Row) -> str:
-    return f"{row.best('durable'):.3f} ({row.best('cpu') + row.best('daemon_cpu'):.2f})"
+    return f"{row.median('durable'):.3f} ({row.median('cpu') + row.median('daemon_cpu'):.2f})"
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
                     here.warm(here.layout(kind))
                     with contextlib.ExitStack() as stack:
                         cases = exports(here, kind, stack) if operation == "export" else imports(here, kind)
-                        columns.append(Table(str(size), measure(list(cases), min(here.rounds, 3))))
+                        columns.append(Table(str(size), measure(list(cases), here.rounds)))
                 texts.append(pivot(f"{operation}, {COUNTED[name]}, s durable (CPU s)", columns, seconds))
                 tables += columns
         here.record("growth", "\n\n".join(texts), tables)

@@ -34,7 +34,7 @@ def main() -> None:
             for kind in KINDS:
                 size = here.warm(here.layout(kind))
                 with contextlib.ExitStack() as stack:
-                    measured = measure(list(cases(here, kind, stack)), min(here.rounds, 2))
+                    measured = measure(list(cases(here, kind, stack)), here.rounds)
                     columns.append(Table(f"{kind} ({size / 1e6:.1f} MB)", measured))
             texts.append(pivot(f"{operation}, peak MB, command + daemons", columns, megabytes))
             tables += columns
