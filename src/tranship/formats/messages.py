@@ -57,12 +57,13 @@ class Headers:
     __slots__ = ("_first", "_items")
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        self._items = tuple([(name.lower(), value.strip()) for name, value in items])
+        self._items = tuple([(name.lower(), value) for name, value in items])
         self._first = dict(reversed(self._items))
 
     def get(self, name: str) -> str | None:
         """The first field of that name, stripped, or None."""
-        return self._first.get(name.lower())
+        value = self._first.get(name.lower())
+        return None if value is None else value.strip()
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every field of that name."""

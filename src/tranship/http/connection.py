@@ -89,31 +89,30 @@ class Connection:
 
     def read(self, view: memoryview) -> int:
         """Fill `view` with what comes within a moment, at least a byte; 0 at the end of the connection."""
-        if self._ahead:
-            count = min(len(view), len(self._ahead))
-            view[:count], self._ahead = self._ahead[:count], self._ahead[count:]
-            return count
-        if self._failed is not None:
+        got, until = min(len(view), len(self._ahead)), 0.0
+        if got:
+            view[:got], self._ahead = self._ahead[:got], self._ahead[got:]
+            until = time.monotonic() + _MOMENT
+        elif self._failed is not None:
             raise self._failed
         self._within(self._timeouts.stall)
-        got, until = 0, 0.0
-        while got < len(view):
+        while got < len(view) and self._failed is None:
             before = time.monotonic()
             if got and before > until:
                 break
             try:
                 count = self._sock.recv_into(view[got:])
+                after = time.monotonic()
+                got += count
+                self._progress.moved(count, after - before)
             except OSError as error:
                 if not got:
                     raise
                 self._failed = error  # for the next read; what came before is good
                 break
-            after = time.monotonic()
-            self._progress.moved(count, after - before)
             if not count:
                 break
             until = until or after + _MOMENT
-            got += count
         return got
 
     def read_line(self, limit: int) -> bytes:
