@@ -12,6 +12,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -118,6 +119,26 @@ def _answers(data: bytes) -> None:
         framing(parse(b"HTTP/1.1 200 OK\r\n" + data + b"\r\n\r\n"), "GET")
 
 
+def _connection(data: bytes) -> None:
+    """As what a server sends in answer to one request."""
+    from tranship.http.connection import Connection
+    from tranship.http.failures import FAILURES
+    from tranship.http.limits import Timeouts
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data[:60_000])  # what a socket holds
+        theirs.shutdown(socket.SHUT_WR)
+        connection = Connection(ours, Timeouts(headers=1, stall=1), lambda _: None)
+        view, got = memoryview(bytearray(100)), 0
+        with contextlib.suppress(*FAILURES):
+            incoming = connection.ask(b"GET / HTTP/1.1\r\n\r\n", None, "GET", 1)
+            while count := incoming.readinto(view):
+                got += count
+            incoming.close()
+        assert got <= len(data), "more than was sent"
+
+
 def _filters(data: bytes) -> None:
     from tranship.formats import filters
 
@@ -209,6 +230,14 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
             b'299 - "old"',
             b"100;w=21600",
             b"Content-Length: 5",
+        ),
+    ),
+    "connection": (
+        _connection,
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
+            b"HTTP/1.0 206 Partial\r\nConnection: keep-alive\r\n\r\nhello",
         ),
     ),
     "filters": (_filters, (b'name==foo,labels."a b"~=/x+y*/', b"labels.a!=b", b"name~=^docker")),
