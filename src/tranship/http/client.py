@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import random
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -24,7 +23,6 @@ from tranship.formats.distribution import warnings
 from tranship.formats.messages import Flow, Headers, Origin, Request, Response, drive, join, redacted, retry_after
 from tranship.formats.realm import RealmRules, may_hold_content
 from tranship.formats.token_flow import MAX_BODY as MAX_TOKEN_BODY
-from tranship.http.access import Access
 from tranship.http.answer import Answer
 from tranship.http.dial import Route
 from tranship.http.failures import FAILURES, Broken, broken
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
 
     from tranship.formats.hosts import Host
     from tranship.formats.token_flow import Grant
+    from tranship.http.access import Access
     from tranship.http.connection import Incoming
     from tranship.http.payload import Payload
     from tranship.model.secret import Credential
@@ -146,7 +145,7 @@ class Client:
 
     def pause(self, attempt: int) -> None:
         """Wait as after attempt number `attempt` of a request; for who takes up broken bodies."""
-        self._clock.sleep(self._retry.delay(attempt, None, random.random()))  # noqa: S311  # jitter is no secret
+        self._clock.sleep(self._retry.delay(attempt, None, _chance()))
 
     def close(self) -> None:
         """Close every connection."""
@@ -183,7 +182,7 @@ class Client:
                     pace.succeeded()
                     return answer
             asked = answer.head.retry_after if answer is not None else None
-            delay = self._retry.delay(attempt, asked, random.random())  # noqa: S311  # jitter is no secret
+            delay = self._retry.delay(attempt, asked, _chance())
             if answer is not None and (answer.status in (429, 503) or not request.retry):
                 pace.hold(delay)
             passing = broken is None or broken.transient
@@ -208,13 +207,13 @@ class Client:
 
     def _with_access(self, host: Host, request: Request, payload: Payload | None) -> Answer:
         """Send with the grant that is known; answer one 401 of the host itself."""
-        access = self._access_of(host)
-        grant = access.before(request)
+        known = self._access.get(host)
+        grant = known.before(request) if known is not None else None
         answer = self._with_redirects(host, request, payload, grant)
         if answer.status != 401 or Origin.of(answer.head.url) != host.origin:
             return _told(answer, grant)
         try:
-            another = access.after(request, answer.head, grant)
+            another = self._access_of(host).after(request, answer.head, grant)
         except BaseException:
             answer.close()
             raise
@@ -363,6 +362,8 @@ class Client:
         return found
 
     def _access_of(self, host: Host) -> Access:
+        from tranship.http.access import Access
+
         with self._lock:
             found = self._access.get(host)
             if found is None:
@@ -378,6 +379,13 @@ class Client:
     def _pace(self, origin: Origin) -> Pace:
         with self._lock:
             return self._paces.setdefault(origin, Pace(self._clock))
+
+
+def _chance() -> float:
+    """A number from 0 to 1 for jitter."""
+    import random
+
+    return random.random()  # noqa: S311  # it is no secret
 
 
 def _told(answer: Answer, grant: Grant | None) -> Answer:

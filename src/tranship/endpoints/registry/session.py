@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tranship.formats.distribution import Repository
     from tranship.formats.hosts import Host
     from tranship.formats.messages import Flow
+    from tranship.http.credentials import Credentials
     from tranship.http.payload import Payload
     from tranship.model.digest import Digest
     from tranship.model.reference import Reference
@@ -104,15 +106,18 @@ def _finder(value: Registry, hosts: _Hosts, environment: Mapping[str, str]) -> F
     if callable(value.credential):
         ask = value.credential
         return lambda host, repository: _sourced(ask(host, repository), "the program's own function")
-    from tranship.http.credentials import Credentials, standard
-
     explicit = _sourced(value.credential, "the program itself")
-    # Who gives an empty environment wants nothing of this machine: no file at its usual place either.
-    files = standard(environment, file=value.auth_file) if environment or value.auth_file else Credentials(())
+
+    @functools.cache
+    def files() -> Credentials:
+        from tranship.http.credentials import Credentials, standard
+
+        # Who gives an empty environment wants nothing of this machine: no file at its usual place either.
+        return standard(environment, file=value.auth_file) if environment or value.auth_file else Credentials(())
 
     def find(host: str, repository: str) -> Credential | None:
         # What is given for an end is for the server of the registry that the end names, not for its mirrors.
-        return explicit if explicit is not None and host in hosts.own else files.find(host, repository)
+        return explicit if explicit is not None and host in hosts.own else files().find(host, repository)
 
     return find
 
