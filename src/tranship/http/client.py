@@ -14,18 +14,17 @@ import contextlib
 import itertools
 import logging
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from tranship.errors import DeadlineExceeded, InvalidArgument, PolicyRefused, Unavailable
-from tranship.formats import request_head
 from tranship.formats.distribution import warnings
 from tranship.formats.messages import Flow, Headers, Origin, Request, Response, drive, join, redacted, retry_after
 from tranship.formats.realm import RealmRules, may_hold_content
-from tranship.formats.token_flow import MAX_BODY as MAX_TOKEN_BODY
 from tranship.http.answer import Answer
 from tranship.http.dial import Route
 from tranship.http.failures import FAILURES, Broken, broken
+from tranship.http.hop import Hop
 from tranship.http.limits import Clock, Slots, Throttle, Timeouts
 from tranship.http.payload import BodyFailed
 from tranship.http.pool import Pool
@@ -36,7 +35,7 @@ from tranship.model.manifest import MAX_DOCUMENT
 from tranship.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
     from tranship.formats.hosts import Host
@@ -50,20 +49,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 MAX_REDIRECTS = 5
 MAX_ERROR = 1 << 20  # bytes of a refusal's body; the rest is not read
-_FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})  # ours alone to say
-_KEPT_HEADERS = frozenset({"accept", "accept-encoding", "range", "user-agent", "content-type", "content-range"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Hop:
-    """One message to one place: what `_once` needs to know."""
-
-    request: Request
-    url: str
-    headers: Mapping[str, str]
-    extra: tuple[tuple[str, str], ...] = ()  # configured headers, which may be repeated
-    secret: bool = False  # carries a credential to a token service
-    payload: Payload | None = None
 
 
 class Client:
@@ -100,7 +85,7 @@ class Client:
         self._slots = Slots(per_host)
         self._throttle = Throttle(limit_rate, self._clock)
         self._plain_http = plain_http
-        self._user_agent = user_agent
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}  # of every request
         self._note = note
         self._warned = warned
         self._lock = threading.Lock()
@@ -224,7 +209,7 @@ class Client:
 
     def _with_redirects(self, host: Host, request: Request, payload: Payload | None, grant: Grant | None) -> Answer:
         """Follow redirects: a few, to http(s) alone, never from https to http."""
-        hop = self._first_hop(host, request, payload, grant)
+        hop = Hop.first(host, request, payload, grant, self._headers)
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._once(host, hop)
             if not _is_redirect(request.method, answer.status):
@@ -235,10 +220,10 @@ class Client:
             finally:
                 answer.discard()
             self._note(f"{what} to {redacted(url)}")
-            hop = _next_hop(hop, url)
+            hop = hop.onward(url)
         raise Unavailable(f"registry {host.authority} redirects {request.about} more than {MAX_REDIRECTS} times")
 
-    def _once(self, host: Host, hop: _Hop) -> Answer:
+    def _once(self, host: Host, hop: Hop) -> Answer:
         """One message to one place."""
         request, target = hop.request, Origin.of(hop.url)
         who = f"registry {host.authority}" if target == host.origin else str(target)
@@ -261,11 +246,11 @@ class Client:
         response = Response(status=incoming.head.status, url=hop.url, headers=fields, retry_after=asked)
         return Answer(incoming, response, who=who, doing=doing, throttle=self._throttle)
 
-    def _exchanged(self, host: Host, hop: _Hop, target: Origin) -> Incoming:
+    def _exchanged(self, host: Host, hop: Hop, target: Origin) -> Incoming:
         """Send the message, and read the head of the answer."""
         tls = Tls.of(host, target, secret=hop.secret) if target.scheme == "https" else None
         route = Route(target, tls, self._proxies.choose(target))
-        head, body = self._framed(hop, route)
+        head, body = hop.head(route), hop.body(self._throttle)
         head_seconds = self._timeouts.headers if hop.request.span is None else self._timeouts.commit
         ending = contextlib.closing(body) if body is not None else contextlib.nullcontext()
         with ending:  # what the bytes come from is let go of, however far it was read
@@ -278,61 +263,17 @@ class Client:
 
     # ------------------------------------------------------------------------------------------------------- the details
 
-    def _first_hop(self, host: Host, request: Request, payload: Payload | None, grant: Grant | None) -> _Hop:
-        """The message to the host, or to the place of its own choice that an upload goes to."""
-        url, target = request.url, Origin.of(request.url)
-        if target != host.origin and target[1:] == host.origin[1:] and host.origin.scheme == "http":
-            url = f"http://{url.removeprefix('https://')}"  # built for https, before it was known that there is none
-        headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **request.headers}
-        if Origin.of(url) != host.origin:
-            return _Hop(request, url, headers, payload=payload)
-        if grant is not None:
-            headers["Authorization"] = grant.header.reveal()
-        configured = {name.lower() for name, _ in host.headers}
-        kept = {name: value for name, value in headers.items() if name.lower() not in configured}
-        return _Hop(request, url, kept, host.headers, payload=payload)
-
-    def _framed(self, hop: _Hop, route: Route) -> tuple[bytes, Generator[memoryview] | None]:
-        """The head with what frames the message, and the body unless it is in there."""
-        request = hop.request
-        given = [field for field in (*hop.headers.items(), *hop.extra) if field[0].lower() not in _FRAMING]
-        fields = (
-            given if any(name.lower() == "host" for name, _ in given) else [("Host", route.origin.authority), *given]
-        )
-        body: Generator[memoryview] | None = None
-        inline = request.body or b""
-        if request.span is not None and hop.payload is not None:
-            offset, count = request.span
-            fields.append(("Content-Length", str(count)))
-            body = self._throttled(hop.payload, offset, count) if count else None
-        elif inline or request.method not in ("GET", "HEAD", "DELETE"):
-            fields.append(("Content-Length", str(len(inline))))
-        asked = request_head.target(hop.url)
-        if route.forwarded and route.proxy is not None:
-            asked = f"{route.origin}{asked}"
-            fields.extend(route.proxy.authorization().items())
-        return request_head.build(request.method, asked, fields) + inline, body
-
-    def _throttled(self, payload: Payload, offset: int, count: int) -> Generator[memoryview]:
-        with contextlib.closing(payload.pieces(offset, count)) as pieces:
-            for whole in pieces:
-                share = self._throttle.share(len(whole))
-                for start in range(0, len(whole), share):
-                    piece = whole[start : start + share]
-                    self._throttle.take(len(piece))
-                    yield piece
-
     def _token_send(self, host: Host, request: Request) -> Response:
         """Send a request of the token flow, which follows redirects by its own rules."""
+        from tranship.formats.token_flow import MAX_BODY
+
         origin = Origin.of(request.url)
         if "Authorization" in request.headers or request.method == "POST":
             self._note(f"credentials for {host.authority} go to {redacted(request.url)}")
-        headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **request.headers}
-        hop = _Hop(request, request.url, headers, secret=True)
+        headers = {**self._headers, **request.headers}
+        hop = Hop(request, request.url, headers, secret=True)
         with self._retrying(origin, request, lambda: self._once(host, hop)) as answer:
-            return replace(
-                answer.head, body=answer.read(MAX_TOKEN_BODY + 1, cut=True)
-            )  # that it is too long, the flow says
+            return replace(answer.head, body=answer.read(MAX_BODY + 1, cut=True))  # that it is too long, the flow says
 
     def _found(self, host: Host) -> Host:
         """The host as it is really spoken to: one that may lack TLS is asked first, in plain http and without credentials.
@@ -348,7 +289,7 @@ class Client:
             plain = replace(host, url=f"http://{host.url.removeprefix('https://')}", http_fallback=False)
             ping = plain.repository("").ping()
             try:
-                with self._once(plain, _Hop(ping, ping.url, {"User-Agent": self._user_agent})) as answer:
+                with self._once(plain, Hop(ping, ping.url, self._headers)) as answer:
                     tls = answer.status == 400 or 300 <= answer.status < 400  # refused, or sent on to https
                     found = replace(host, http_fallback=False) if tls else plain
             except Broken as broken:
@@ -398,11 +339,3 @@ def _told(answer: Answer, grant: Grant | None) -> Answer:
 def _is_redirect(method: str, status: int) -> bool:
     """Is it one to follow? A 301 to 303 turns other methods than GET into GET, which would lose what they carry."""
     return status in (307, 308) or (status in (301, 302, 303) and method in ("GET", "HEAD"))
-
-
-def _next_hop(hop: _Hop, url: str) -> _Hop:
-    """The message to the place that a redirect names; to another origin without secrets, and none come back later."""
-    if Origin.of(url) == Origin.of(hop.url):
-        return replace(hop, url=url)
-    headers = {name: value for name, value in hop.headers.items() if name.lower() in _KEPT_HEADERS}
-    return replace(hop, url=url, headers=headers, extra=())
