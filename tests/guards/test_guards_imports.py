@@ -55,7 +55,7 @@ MOST = {  # modules, and those of them that are ours
     "pull": (310, 120),
     "copy": (280, 95),
 }
-OF_HTTP = {"urllib3", "ssl", "email", "http", "backports.zstd"}  # what a registry takes
+OF_HTTP = {"backports.zstd"}  # what a registry takes
 
 
 @pytest.fixture(scope="module")

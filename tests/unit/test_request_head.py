@@ -17,13 +17,14 @@ from tranship.formats.request_head import build, target
         ("http://reg.test?a=b", "/?a=b"),
         ("http://[::1]:5000/v2/?q#fragment", "/v2/?q"),
         ("http://reg.test/a/../b", "/a/../b"),  # as it was signed
+        ("HTTPS://reg.test/v2/", "/v2/"),
     ],
 )
 def test_a_line_asks_for_path_and_query(url: str, asked: str) -> None:
     assert target(url) == asked
 
 
-@pytest.mark.parametrize("url", ["", "ftp://reg.test/", "/v2/", "HTTP://reg.test/"])
+@pytest.mark.parametrize("url", ["", "ftp://reg.test/", "/v2/", "http:/reg.test/"])
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(InvalidArgument, match="no http"):
         target(url)
@@ -50,7 +51,7 @@ def test_a_head_is_its_lines_and_an_empty_one() -> None:
     ],
 )
 def test_nothing_adds_lines_of_its_own(method: str, asked: str, fields: list[tuple[str, str]]) -> None:
-    with pytest.raises(InvalidArgument, match="holds what ends a line"):
+    with pytest.raises(InvalidArgument, match="a value with a line end"):
         build(method, asked, fields)
 
 

@@ -47,7 +47,8 @@ def test_a_well_formed_head_is_read_as_python_reads_it(
     assert [(name.lower(), value.strip(" \t")) for name, value in theirs.getheaders()] == list(head.fields)
     ours = framing(head, method)
     if sum(frame.startswith("Conn") for frame in frames) < 2 and not {FRAMES[0], FRAMES[1]} <= set(frames):
-        assert ours.stays == (not theirs.will_close)
+        old_chunks = version == "1.0" and ours.chunked  # which Python takes for possible
+        assert ours.stays == (not theirs.will_close and not old_chunks)
     if method == "GET" and status not in (204, 304):
         assert (ours.chunked, ours.length) == (bool(theirs.chunked), theirs.length)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _HEAD = re.compile(r"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*\r\n)*\r\n")
-_URL = re.compile(r"https?://[^/?#]*([^#]*)")
+_URL = re.compile(r"(?i:https?)://[^/?#]*([^#]*)")
 
 
 def target(url: str) -> str:
@@ -27,7 +27,9 @@ def build(method: str, asked: str, fields: Iterable[tuple[str, str]]) -> bytes:
     lines = [f"{method} {asked} HTTP/1.1", *[f"{name}: {value}" for name, value in fields], "", ""]
     text = "\r\n".join(lines)
     if not _HEAD.fullmatch(text) or text.count("\n") != len(lines) - 1:
-        raise InvalidArgument(f"a header of {method} of {printable(asked.partition('?')[0])} holds what ends a line")
+        raise InvalidArgument(
+            f"a header of {method} of {printable(asked.partition('?')[0])} has a name that is none, or a value with a line end"
+        )
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:

@@ -72,7 +72,8 @@ def framing(head: Head, method: str) -> Framing:
     if codings:
         if [coding.lower() for coding in codings] != ["chunked"]:
             raise Unavailable(f"a body in the transfer coding {printable(', '.join(codings))}, which nobody asked for")
-        return Framing(chunked=True, length=None, stays=stays and not lengths)  # a length beside it may be an attack
+        # A length beside it may be an attack, and HTTP/1.0 has no chunks (RFC 9112, section 6.1).
+        return Framing(chunked=True, length=None, stays=stays and not lengths and head.minor > 0)
     if not lengths:
         return Framing(chunked=False, length=None, stays=False)
     if len(lengths) > 1 or not _LENGTH.fullmatch(length := lengths.pop()):

@@ -7,5 +7,5 @@
         client.run(host, upload.upload(repository, blob), payload)                        # a flow of several requests
 
 Nothing here reads the environment: proxies and the places of configuration files come in as values. Importing this
-package costs next to nothing; ssl is imported for the first connection over TLS, urllib3 for the first tunnel through a proxy.
+package costs next to nothing; ssl is imported for the first connection over TLS.
 """

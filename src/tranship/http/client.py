@@ -239,12 +239,16 @@ class Client:
         if log.isEnabledFor(logging.DEBUG):  # object stores keep their signatures in queries, which are left out
             log.debug("%s %s: %d", request.method, redacted(hop.url), incoming.head.status)
         fields = Headers(incoming.head.fields)
-        if target == host.origin:
-            for text in warnings(fields):
-                self._warned(f"{who} warns: {text}")
         asked = retry_after(fields.get("retry-after"), self._clock.wall())
         response = Response(status=incoming.head.status, url=hop.url, headers=fields, retry_after=asked)
-        return Answer(incoming, response, who=who, doing=doing, throttle=self._throttle)
+        answer = Answer(incoming, response, who=who, doing=doing, throttle=self._throttle)
+        try:
+            for text in warnings(fields) if target == host.origin else ():
+                self._warned(f"{who} warns: {text}")
+        except BaseException:
+            answer.close()
+            raise
+        return answer
 
     def _exchanged(self, host: Host, hop: Hop, target: Origin) -> Incoming:
         """Send the message, and read the head of the answer."""
@@ -254,9 +258,11 @@ class Client:
         head_seconds = self._timeouts.headers if hop.request.span is None else self._timeouts.commit
         ending = contextlib.closing(body) if body is not None else contextlib.nullcontext()
         with ending:  # what the bytes come from is let go of, however far it was read
+            # The first of them before there is a connection, which would end itself while a slow source makes it wait.
+            sent = itertools.chain([next(body, memoryview(b""))], body) if body is not None else None
             connection = self._pool.take(route, host.dial_timeout or self._timeouts.connect)
             try:
-                return connection.ask(head, body, hop.request.method, head_seconds)
+                return connection.ask(head, sent, hop.request.method, head_seconds)
             except BaseException:
                 connection.close()
                 raise

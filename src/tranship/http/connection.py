@@ -2,13 +2,14 @@
 
 - The head of an answer has one deadline and one cap, however slowly it drips (and however many "100 Continue" come before it).
 - Bytes must keep moving in both directions (`limits.Progress`).
-- `readinto` gives what has arrived after a moment, instead of waiting until the whole buffer is full.
+- A read gives what has arrived within a moment of its first byte, instead of waiting until the whole buffer is full.
 - Bytes that follow an answer without having been asked for end the connection, so that they are never taken for an answer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import select
 import socket
@@ -24,10 +25,11 @@ from tranship.http.limits import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tranship.http.dial import Socket
     from tranship.http.limits import Timeouts
 
-MAX_HEAD = 64 * 1024  # bytes of a response's status line and headers
-_MOMENT = 0.1  # seconds after which a read gives what it has
+MAX_HEAD = 64 * 1024  # bytes of a response's status line and headers, with what came before it
+_MOMENT = 0.1  # seconds
 _BUFFER = 16 * 1024  # bytes asked for while a head is read, so at most as many of the body come with it
 _END_OF_HEAD = re.compile(rb"(?:\A|\n)\r?\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
@@ -37,32 +39,42 @@ _JOINED = 16 * 1024  # bytes of a body that go out with their head: one system c
 class Connection:
     """A socket that one request after another goes through. `kept` takes it back when another request may follow."""
 
-    def __init__(self, sock: socket.socket, timeouts: Timeouts, kept: Callable[[Connection], None]) -> None:
+    def __init__(self, sock: Socket, timeouts: Timeouts, kept: Callable[[Connection], None]) -> None:
         self._sock = sock
         self._timeouts = timeouts
         self._kept = kept
         self._seconds = -1.0  # the socket's timeout, so that it is not set anew for each request
         self._ahead = memoryview(b"")  # what has come and nobody has read
         self._unanswered = False
-        self._failed: Exception | None = None  # met after bytes that were good
+        self.failed: Exception | None = None  # met after bytes that were good: for the next read
         self._progress = Progress(timeouts)
+        self._pending = getattr(
+            sock, "pending", None
+        )  # of TLS: bytes that have come, and of which the kernel knows nothing
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
     @property
     def silent(self) -> bool:
         """Is it open, with nothing to read? What has come between two requests is an end, or nobody's answer."""
-        return not self._poll.poll(0)
+        return not self._poll.poll(0) and not (self._pending is not None and self._pending())
+
+    @property
+    def ready(self) -> bool:
+        """Has something come that can be read at once?"""
+        return bool(self._ahead) or not self.silent
 
     def ask(self, head: bytes, body: Iterator[memoryview] | None, method: str, head_seconds: float) -> Incoming:
         """Send a request, and read the head of its answer, which is there `head_seconds` after the request has gone out."""
         self._unanswered = True
         self._progress = Progress(self._timeouts)
-        self._within(min(head_seconds, self._timeouts.stall))
+        self._within(head_seconds if body is None else self._timeouts.stall)
         reusable = True
         try:
             self._send_all(head, body)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError as error:
+            if not _hung_up(error):
+                raise
             reusable = False  # it may have answered before it hung up
         incoming = Incoming(self, method, self._read_head(head_seconds), reusable=reusable)
         self._unanswered = False
@@ -82,10 +94,16 @@ class Connection:
 
     def done(self, *, reusable: bool) -> None:
         """An answer has been read, or is given up: keep the connection for the next request, or end it."""
-        if reusable and not self._ahead and self._failed is None:
+        if reusable and not self._ahead and self.failed is None:
             self._kept(self)
         else:
             self.close()
+
+    def detached(self) -> Socket:
+        """The socket, after an answer that makes a tunnel of it; BadAnswer if more has come than that."""
+        if self._ahead:
+            raise BadAnswer("bytes came before the tunnel was used")
+        return self._sock
 
     def read(self, view: memoryview) -> int:
         """Fill `view` with what comes within a moment, at least a byte; 0 at the end of the connection."""
@@ -93,26 +111,26 @@ class Connection:
         if got:
             view[:got], self._ahead = self._ahead[:got], self._ahead[got:]
             until = time.monotonic() + _MOMENT
-        elif self._failed is not None:
-            raise self._failed
-        self._within(self._timeouts.stall)
-        while got < len(view) and self._failed is None:
-            before = time.monotonic()
-            if got and before > until:
+        elif self.failed is not None:
+            raise self.failed
+        while got < len(view) and self.failed is None:
+            if got and time.monotonic() > until:
                 break
             try:
-                count = self._sock.recv_into(view[got:])
-                after = time.monotonic()
-                got += count
-                self._progress.moved(count, after - before)
+                count = self._received(view[got:], _MOMENT if got else self._timeouts.stall)
+            except TimeoutError:
+                if not got:
+                    raise
+                break
             except OSError as error:
                 if not got:
                     raise
-                self._failed = error  # for the next read; what came before is good
+                self.failed = error
                 break
             if not count:
                 break
-            until = until or after + _MOMENT
+            until = until or time.monotonic() + _MOMENT
+            got += count
         return got
 
     def read_line(self, limit: int) -> bytes:
@@ -127,15 +145,18 @@ class Connection:
             if len(line) > limit:
                 raise BadAnswer(f"a line of more than {limit} bytes in the framing of a body")
             room = memoryview(bytearray(_BUFFER))
-            self._ahead = room[: self._received(room)]
+            count = self._received(room, self._timeouts.stall)
+            if not count:
+                raise EndedEarly
+            self._ahead = room[:count]
 
-    def _received(self, room: memoryview) -> int:
-        self._within(self._timeouts.stall)
-        before = time.monotonic()
-        count = self._sock.recv_into(room)
-        self._progress.moved(count, time.monotonic() - before)
-        if not count:
-            raise EndedEarly
+    def _received(self, room: memoryview, seconds: float) -> int:
+        self._within(seconds)
+        before, count = time.monotonic(), 0
+        try:
+            count = self._sock.recv_into(room)
+        finally:
+            self._progress.moved(count, time.monotonic() - before)
         return count
 
     def _within(self, seconds: float) -> None:
@@ -144,47 +165,43 @@ class Connection:
             self._seconds = seconds
 
     def _send_all(self, head: bytes, body: Iterator[memoryview] | None) -> None:
-        progress = Progress(self._timeouts)
         first = next(body, None) if body is not None else None
         if first is not None and len(first) <= _JOINED:
             head, first = head + first, None
-        self._send(memoryview(head), progress)
+        self._send(memoryview(head))
         if first is not None:
-            self._send(first, progress)
+            self._send(first)
         for piece in body or ():
-            self._send(piece, progress)
+            self._send(piece)
 
-    def _send(self, view: memoryview, progress: Progress) -> None:
+    def _send(self, view: memoryview) -> None:
         """Send all of it, as long as it keeps moving."""
         while view:
             before = time.monotonic()
             sent = self._sock.send(view)
-            progress.moved(sent, time.monotonic() - before)
+            self._progress.moved(sent, time.monotonic() - before)
             view = view[sent:]
 
     def _read_head(self, seconds: float) -> response_head.Head:
         """The head of the answer. What comes before it ("100 Continue", early hints) says nothing to us."""
         until = time.monotonic() + seconds
-        data, cap = bytearray(self._ahead), MAX_HEAD + _BUFFER
+        data, passed, searched = bytearray(self._ahead), 0, 0
         self._ahead = memoryview(b"")
-        self._within(min(seconds, self._timeouts.stall))
-        searched = 0
+        self._within(seconds)
         while True:
             end = _END_OF_HEAD.search(data, max(0, searched - 2))
+            searched = len(data)
+            if passed + (searched if end is None else end.end()) > MAX_HEAD:
+                raise BadAnswer(f"more than {MAX_HEAD} bytes of headers")
             if end is None:
-                searched = len(data)
-                if received := self._more_of_head(until, some=bool(data)):
-                    cap -= len(received)
-                    if cap < 0:
-                        raise BadAnswer(f"more than {MAX_HEAD} bytes of headers")
-                    data += received
+                data += self._more_of_head(until, some=bool(data or passed))
                 continue
             try:
                 head = response_head.parse(bytes(data[: end.end()]))
             except Unavailable as error:
                 raise BadAnswer(error.message) from None
             del data[: end.end()]
-            searched = 0
+            passed, searched = passed + end.end(), 0
             if head.status >= 200:
                 self._ahead = memoryview(data)
                 return head
@@ -220,13 +237,11 @@ class Incoming:
         self.finished = framing.length == 0
         self._chunked = framing.chunked
         self._chunk_left = 0  # bytes of the chunk that is being read
-        self._first = True
-        self._failed: Exception | None = None
         self._reusable = reusable and framing.stays
         self._connection = connection
 
     def readinto(self, view: memoryview) -> int:
-        """Fill as much of `view` as has come, at least a byte; 0 at the end of the body, or of the connection."""
+        """Fill `view` with what comes within a moment, at least a byte; 0 at the end of the body, or of the connection."""
         if self.finished or not len(view):
             return 0
         if self._chunked:
@@ -244,31 +259,32 @@ class Incoming:
         self._connection.done(reusable=self.finished and self._reusable)
 
     def _read_chunks(self, view: memoryview) -> int:
-        """Read over the borders of chunks (RFC 9112, section 7.1) until `view` is full."""
-        if self._failed is not None:
-            raise self._failed
+        """Read over the borders of chunks (RFC 9112, section 7.1) until `view` is full or nothing more has come."""
+        if self._connection.failed is not None:
+            raise self._connection.failed
         got = 0
         try:
             while got < len(view):
-                if not self._chunk_left and not self._next_chunk():
+                if not self._chunk_left and ((got and not self._connection.ready) or not self._next_chunk()):
                     break
-                count = self._connection.read(view[got : got + self._chunk_left])
+                wanted = min(len(view) - got, self._chunk_left)
+                count = self._connection.read(view[got : got + wanted])
                 if not count:
                     raise EndedEarly
                 got += count
                 self._chunk_left -= count
+                if not self._chunk_left and self._connection.read_line(2) not in (b"\r\n", b"\n"):
+                    raise BadAnswer("a chunk of the body is longer than it says")
+                if count < wanted:
+                    break
         except (OSError, BadAnswer, EndedEarly) as error:
             if not got:
                 raise
-            self._failed = error  # for the next read; what came before is good
+            self._connection.failed = error
         return got
 
     def _next_chunk(self) -> bool:
-        if not self._first and self._connection.read_line(2) not in (b"\r\n", b"\n"):
-            raise BadAnswer("a chunk of the body is longer than it says")
-        self._first = False
-        line = self._connection.read_line(4096)
-        size = _CHUNK.fullmatch(line)
+        size = _CHUNK.fullmatch(self._connection.read_line(4096))
         if size is None:
             raise BadAnswer("the size of a chunk of the body is no number")
         self._chunk_left = int(size[1], 16)
@@ -284,3 +300,11 @@ class Incoming:
             left -= len(line)
             if left < 0:
                 raise BadAnswer(f"more than {MAX_HEAD} bytes of trailers")
+
+
+def _hung_up(error: OSError) -> bool:
+    """Is it what sending meets when the other side has closed? (macOS may say EPROTOTYPE in that moment.)"""
+    import ssl
+
+    gone = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return isinstance(error, gone) or error.errno == errno.EPROTOTYPE

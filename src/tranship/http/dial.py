@@ -1,20 +1,40 @@
-"""Opens sockets: to a host itself, or through a proxy. No other module knows urllib3, and this one for tunnels alone."""
+"""Opens sockets: to a host itself, or through a proxy; plain, or with TLS.
+
+A proxy reads plain requests and sends them on (RFC 9112, section 3.2.2). Those over TLS go through a tunnel, which it makes
+when it is asked to CONNECT (RFC 9110, section 9.3.6), and in which it sees nothing. It may itself be spoken to by TLS.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
-import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tranship.formats import request_head
 from tranship.formats.messages import Origin
-from tranship.http.failures import NotAccepted, ProxyFailed
+from tranship.http.connection import Connection
+from tranship.http.failures import BadAnswer, NotAccepted, NoTls, ProxyFailed
 from tranship.http.tls import Tls
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterator
 
+    from tranship.http.limits import Timeouts
     from tranship.http.proxies import Proxy
+
+
+class Socket(Protocol):
+    """What a connection needs of a socket. One over TLS also has `pending()`, the bytes that it has and the kernel has not."""
+
+    def settimeout(self, seconds: float, /) -> None: ...
+    def setsockopt(self, level: int, name: int, value: bytes, /) -> None: ...
+    def fileno(self) -> int: ...
+    def send(self, data: memoryview, /) -> int: ...
+    def recv(self, count: int, /) -> bytes: ...
+    def recv_into(self, view: memoryview, /) -> int: ...
+    def close(self) -> None: ...
 
 
 class Route(NamedTuple):
@@ -26,45 +46,64 @@ class Route(NamedTuple):
 
     @property
     def forwarded(self) -> bool:
-        """Does a proxy read the requests and send them on? Those over TLS go through a tunnel, in which it sees nothing."""
+        """Does a proxy read the requests and send them on?"""
         return self.proxy is not None and self.tls is None
 
 
 class Dialer:
     """Opens the sockets of a client; keeps what it has read of certificates."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
         self._contexts: dict[Tls, ssl.SSLContext] = {}
         self._lock = threading.Lock()
 
-    def dial(self, route: Route, seconds: float) -> socket.socket:
-        """A connected socket, its TLS handshake done, within `seconds`.
+    def dial(self, route: Route, seconds: float) -> Socket:
+        """A connected socket, its TLS handshake done; each of its steps takes no more than `seconds`.
 
-        Raises OSError (an ssl.SSLError for TLS), NotAccepted, and ProxyFailed for what the proxy did not do.
+        Raises OSError, NotAccepted, NoTls, and ProxyFailed for what the proxy did not do.
         """
         if route.proxy is None:
-            return self._connected(route.origin, route.tls, seconds)
-        if route.tls is not None:
-            return _tunnelled(route.origin, route.proxy, self._context(route.tls), seconds)
+            return self._secured(_connected(route.origin, seconds), route.origin, route.tls, seconds)
         place = Origin.of(route.proxy.url)
-        try:
-            return self._connected(place, Tls() if place.scheme == "https" else None, seconds)
-        except OSError as error:
-            raise ProxyFailed from error
+        with _proxy_to_blame():
+            tls = Tls() if place.scheme == "https" else None
+            sock = self._secured(_connected(place, seconds), place, tls, seconds)
+            if route.tls is not None:
+                self._tunnel(sock, route.origin, route.proxy, seconds)
+        return self._secured(sock, route.origin, route.tls, seconds)
 
-    def _connected(self, origin: Origin, tls: Tls | None, seconds: float) -> socket.socket:
-        context = self._context(tls) if tls is not None else None
-        until = time.monotonic() + seconds
+    def _tunnel(self, sock: Socket, origin: Origin, proxy: Proxy, seconds: float) -> None:
+        connection = Connection(sock, self._timeouts, lambda _: None)
+        host = f"[{origin.host}]" if ":" in origin.host else origin.host
+        asked = f"{host}:{origin.port}"
         try:
-            sock = socket.create_connection((origin.host, origin.port), seconds)
-        except TimeoutError as error:
-            raise NotAccepted from error
+            head = request_head.build("CONNECT", asked, [("Host", asked), *proxy.authorization().items()])
+            answer = connection.ask(head, None, "CONNECT", seconds).head
+            if not 200 <= answer.status < 300:
+                raise BadAnswer(f"it answers CONNECT with {answer.status} {answer.reason}".rstrip())
+            connection.detached()
+        except BaseException:
+            connection.close()
+            raise
+
+    def _secured(self, sock: Socket, origin: Origin, tls: Tls | None, seconds: float) -> Socket:
+        """TLS over a connected socket, which may itself be one of TLS."""
+        if tls is None:
+            return sock
+        import ssl
+
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if context is None:
-                return sock
-            sock.settimeout(max(0.001, until - time.monotonic()))
-            return context.wrap_socket(sock, server_hostname=origin.host)
+            context = self._context(tls)
+            sock.settimeout(seconds)
+            if isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket):
+                return context.wrap_socket(sock, server_hostname=origin.host)
+            from tranship.http.tls_in_tls import TlsInTls
+
+            return TlsInTls(sock, context, origin.host, seconds)
+        except ssl.SSLError as error:
+            sock.close()
+            raise NoTls from error
         except BaseException:
             sock.close()
             raise
@@ -77,35 +116,18 @@ class Dialer:
             return found
 
 
-def _tunnelled(origin: Origin, proxy: Proxy, context: ssl.SSLContext, seconds: float) -> socket.socket:
-    """TLS through a proxy that is itself spoken to in plain http, or by TLS: TLS in TLS is what urllib3 is here for."""
-    from http.client import HTTPException
-    from ssl import SSLError
-
-    from urllib3._base_connection import ProxyConfig
-    from urllib3.connection import HTTPSConnection
-    from urllib3.exceptions import HTTPError
-    from urllib3.util import parse_url
-
-    place = Origin.of(proxy.url)
-    connection = HTTPSConnection(
-        place.host,
-        place.port,
-        timeout=seconds,
-        ssl_context=context,
-        proxy=parse_url(proxy.url),
-        proxy_config=ProxyConfig(None, use_forwarding_for_https=False, assert_hostname=None, assert_fingerprint=None),
-    )
-    connection.set_tunnel(origin.host, origin.port, proxy.authorization(), scheme=place.scheme)
+def _connected(origin: Origin, seconds: float) -> socket.socket:
     try:
-        connection.connect()
-    except SSLError as error:
-        connection.close()
-        if connection.has_connected_to_proxy:
-            raise
-        raise ProxyFailed from error
-    except (OSError, HTTPError, HTTPException) as error:
-        connection.close()
-        raise ProxyFailed from error
-    sock: socket.socket = connection.sock
+        sock = socket.create_connection((origin.host, origin.port), seconds)
+    except TimeoutError as error:
+        raise NotAccepted from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+@contextlib.contextmanager
+def _proxy_to_blame() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeError, BadAnswer, NoTls) as error:
+        raise ProxyFailed from error

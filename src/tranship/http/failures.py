@@ -31,11 +31,16 @@ class NotAccepted(TimeoutError):
     """No connection stood in time."""
 
 
+class NoTls(Exception):  # as above
+    """There was no handshake: why is the cause."""
+
+
 class ProxyFailed(Exception):  # as above
     """A proxy did not do its part: what happened is the cause."""
 
 
-FAILURES = (OSError, ValueError, BadAnswer, EndedEarly, ProxyFailed)  # what connections raise
+# What connections raise; a UnicodeError for a host that no name server can be asked for.
+FAILURES = (OSError, UnicodeError, BadAnswer, EndedEarly, NoTls, ProxyFailed)
 
 
 class Broken(Exception):  # carries an error up to where it is decided whether to try again
@@ -67,7 +72,7 @@ def broken(error: Exception, who: str, doing: str) -> Broken:
     tls = next((link for link in chain if isinstance(link, ssl.SSLError)), None)
     if tls is not None:
         text = printable(str(tls))
-        not_tls = any(word in text for word in _NOT_TLS)
+        not_tls = any(word in text for word in _NOT_TLS) and any(isinstance(link, NoTls) for link in chain)
         hint = "does it speak plain http? then allow that with --plain-http" if not_tls else None
         return Broken(Unavailable(f"no TLS connection to {who}: {text}", hint=hint), transient=not not_tls)
     unknown = next((link for link in chain if isinstance(link, socket.gaierror)), None)
@@ -76,6 +81,8 @@ def broken(error: Exception, who: str, doing: str) -> Broken:
         return Broken(
             Unavailable(f"cannot resolve the host of {who}: {printable(str(unknown.strerror))}"), transient=again
         )
+    if any(isinstance(link, UnicodeError) for link in chain):
+        return Broken(Unavailable(f"cannot resolve the host of {who}: it is no name"), transient=False)
     if any(isinstance(link, NotAccepted) for link in chain):
         return Broken(DeadlineExceeded(f"{who} does not accept a connection in time"))
     if any(isinstance(link, TimeoutError) for link in chain):

@@ -19,9 +19,10 @@ class Pool:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        self._dialer = Dialer()
+        self._dialer = Dialer(timeouts)
         self._lock = threading.Lock()
         self._idle: list[tuple[Route, Connection]] = []  # who came back last stands last
+        self._closed = False
 
     def take(self, route: Route, seconds: float) -> Connection:
         """A connection that waits, or a new one, which stands within `seconds`. Raises what `Dialer.dial` does."""
@@ -33,9 +34,9 @@ class Pool:
         return Connection(sock, self._timeouts, lambda connection: self._keep(route, connection))
 
     def close(self) -> None:
-        """Close those that wait."""
+        """Close those that wait, and those that come back later."""
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle, self._idle, self._closed = self._idle, [], True
         for _, connection in idle:
             connection.close()
 
@@ -49,6 +50,6 @@ class Pool:
     def _keep(self, route: Route, connection: Connection) -> None:
         with self._lock:
             self._idle.append((route, connection))
-            oldest = self._idle.pop(0)[1] if len(self._idle) > _MOST_IDLE else None
+            oldest = self._idle.pop(0)[1] if self._closed or len(self._idle) > _MOST_IDLE else None
         if oldest is not None:
             oldest.close()
