@@ -195,6 +195,7 @@ def test_a_refusal_in_the_middle_of_an_upload_is_heard(secured: Tls | None) -> N
     def handle(sock: socket.socket) -> None:
         head(sock)
         sock.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        time.sleep(0.3)  # the reset that follows must not overtake it
 
     with Server(handle, context_of(secured)) as server, client() as made:
         to = host(server, secured)

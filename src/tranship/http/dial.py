@@ -63,6 +63,8 @@ class Dialer:
 
         Raises OSError, NotAccepted, NoTls, and ProxyFailed for what the proxy did not do.
         """
+        if route.tls is not None:
+            self._context(route.tls)  # a file that cannot be used is told whether or not the host is there
         if route.proxy is None:
             return self._secured(_connected(route.origin, seconds), route.origin, route.tls, seconds)
         place = Origin.of(route.proxy.url)
