@@ -8,8 +8,8 @@ keeps it for bench/RESULTS.md:
     here.record("export", render(table), [table])
 
 Of each run: wall time of the command; the same with its output made durable (fsync of every file and folder it wrote; nothing to do for a
-tool that did it itself); CPU time and peak memory of the command, and of the daemons that work for it. Before a round the memory is
-touched, before a run the output is removed and the disk is idle; after it every byte of the output is verified. A run that is wrong is
+tool that did it itself); CPU time and peak memory of the command, and of the daemons that work for it. Before a run memory is
+touched, the output is removed and the disk is idle; after it every byte of the output is verified. A run that is wrong is
 counted, and its time is not.
 """
 
@@ -109,9 +109,10 @@ def measure(cases: Sequence[Case], rounds: int, size: int = 0) -> list[Row]:
     """Run every case once a round, in turn, so that a busy moment of the machine falls on all alike. `size`: bytes moved in a run."""
     rows = [Row(case.tool) for case in cases]
     for number in range(rounds):
-        touch_memory(max(TOUCHED[0], min(3 * size, TOUCHED[1])))
+        touch_memory(TOUCHED[0])
         for case, row in zip(cases, rows, strict=True):
             with case.start() as job:
+                touch_memory(min(2 * size, TOUCHED[1]))
                 row.command = row.command or shown(job.command)
                 try:
                     sample = run(job)
@@ -127,12 +128,12 @@ def measure(cases: Sequence[Case], rounds: int, size: int = 0) -> list[Row]:
     return rows
 
 
-TOUCHED = (256 << 20, 3 << 30)  # bytes, at least and at most
+TOUCHED = (256 << 20, 2 << 30)  # bytes, before a round, and at most before a run
 
 
 def touch_memory(size: int) -> None:
     """Have the host back memory that nobody has used for a while: a virtual machine gives it away, and whoever touches it next pays for it."""
-    with mmap.mmap(-1, size) as memory:
+    with mmap.mmap(-1, max(1, size)) as memory:
         for at in range(0, size, mmap.PAGESIZE):
             memory[at] = 1
 
