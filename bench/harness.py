@@ -112,10 +112,9 @@ def measure(cases: Sequence[Case], rounds: int, size: int = 0) -> list[Row]:
         touch_memory(TOUCHED[0])
         for case, row in zip(cases, rows, strict=True):
             with case.start() as job:
-                touch_memory(min(2 * size, TOUCHED[1]))
                 row.command = row.command or shown(job.command)
                 try:
-                    sample = run(job)
+                    sample = run(job, min(2 * size, TOUCHED[1]))
                     case.check(job)
                     row.samples.append(sample)
                     said = f"{sample.durable:8.3f} s"
@@ -138,11 +137,12 @@ def touch_memory(size: int) -> None:
             memory[at] = 1
 
 
-def run(job: Job) -> Sample:
-    """Run a job once and measure it."""
+def run(job: Job, touched: int = 0) -> Sample:
+    """Run a job once and measure it, with so many bytes of memory touched just before: two seconds later they may be gone."""
     if not job.fresh:
         remove(job.output)
     os.sync()
+    touch_memory(touched)
     for pid in job.daemons:
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # peak memory counts from here (proc(5))
     before = sum(map(cpu_of, job.daemons))
