@@ -1,7 +1,4 @@
-"""Memory: the peak of each command and its daemons, from an image of next to no bytes to one of a gigabyte, and one of a thousand layers.
-
-Medians of three: from one run to the next it hardly differs.
-"""
+"""Memory: the peak of each command and its daemons, from an image of next to no bytes to one of a gigabyte, and one of a thousand layers."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ def main() -> None:
             for kind in KINDS:
                 size = here.warm(here.layout(kind))
                 with contextlib.ExitStack() as stack:
-                    measured = measure(list(cases(here, kind, stack)), min(here.rounds, 3))
+                    measured = measure(list(cases(here, kind, stack)), here.rounds)
                     columns.append(Table(f"{kind} ({size / 1e6:.1f} MB)", measured))
             texts.append(pivot(f"{operation}, peak MB, command + daemons", columns, megabytes))
             tables += columns
