@@ -390,7 +390,7 @@ def test_a_registry_behind_a_tunnel_that_hangs_up_is_told(secured: Tls | None, t
     with (
         through(tunnelling(lambda _sock: None)) as proxy,
         client(proxy=address(proxy, secured)) as made,
-        pytest.raises(Unavailable, match=r"no TLS connection to registry reg\.test"),
+        pytest.raises(Unavailable, match=r"^(no TLS connection to )?registry reg\.test"),  # an end, or a reset
     ):
         made.send(REGISTRY, get(REGISTRY))
 
