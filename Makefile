@@ -37,7 +37,7 @@ torture: $(VENV)/.tests  ## harm done on purpose for a while: PART=name|all SEED
 peers:  ## fetch the real containerd, docker, podman, skopeo and others into .peers (from Debian; changes nothing else)
 	$(PYTHON) tools/peers.py
 
-bench: $(VENV)/.tests peers  ## build the large images, measure tranship and its peers, write bench/RESULTS.md (half an hour)
+bench: $(VENV)/.tests peers  ## build the large images, measure tranship and its peers, write bench/RESULTS.md (an hour)
 	$(BIN)/python bench/images.py
 	for figure in $(FIGURES); do $(BIN)/python bench/$$figure.py || exit; done
 	$(BIN)/python bench/report.py

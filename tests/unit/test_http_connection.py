@@ -150,6 +150,22 @@ def test_a_body_without_a_length_ends_with_the_connection(ends: Ends) -> None:
     assert not ends.kept
 
 
+def test_what_came_too_slowly_is_not_lost() -> None:
+    ours, theirs = socket.socketpair()
+    connection = Connection(ours, Timeouts(headers=2, stall=0.01, floor=1 << 30), lambda _: None)
+    with theirs, contextlib.closing(connection):
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\nhello")
+        incoming, view = connection.ask(ASK, None, "GET", 2), memoryview(bytearray(100))
+        later = threading.Timer(0.05, theirs.sendall, [b"world"])  # within the moment, and slower than the floor
+        later.start()
+        found = b""
+        with pytest.raises(TimeoutError):
+            while count := incoming.readinto(view):
+                found += view[:count]
+        later.join()
+    assert found == b"helloworld"
+
+
 # --------------------------------------------------------------------------------------------------------------- chunks
 
 

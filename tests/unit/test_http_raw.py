@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from tranship.errors import DeadlineExceeded, PolicyRefused, TranshipError, Unavailable
+from tranship.errors import DeadlineExceeded, PolicyRefused, Unavailable
 from tranship.formats.hosts import Host
 from tranship.formats.messages import Request
 from tranship.http.client import Client
@@ -159,11 +159,8 @@ def test_early_hints_without_end_have_the_heads_deadline() -> None:
             sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             time.sleep(0.3)
 
-    with Server(handle) as server, client() as made:
-        began = time.monotonic()
-        with pytest.raises(DeadlineExceeded):
-            made.send(host(server), get(host(server)))
-        assert time.monotonic() - began < 5
+    with Server(handle) as server, client() as made, pytest.raises(DeadlineExceeded):
+        made.send(host(server), get(host(server)))
 
 
 def test_a_registry_may_take_longer_over_a_blob_than_it_may_be_silent_otherwise() -> None:
@@ -177,17 +174,19 @@ def test_a_registry_may_take_longer_over_a_blob_than_it_may_be_silent_otherwise(
 
 
 def test_an_answer_comes_as_far_as_it_has_come(secured: Tls | None) -> None:
+    read = threading.Event()
+
     def handle(sock: socket.socket) -> None:
         head(sock)
         sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        time.sleep(0.8)
+        read.wait(10)
         sock.sendall(b"0\r\n\r\n")
 
     with Server(handle, context_of(secured)) as server, client() as made:
-        to, view, began = host(server, secured), memoryview(bytearray(100)), time.monotonic()
+        to, view = host(server, secured), memoryview(bytearray(100))
         with made.open(to, get(to)) as answer:
             assert answer.readinto(view) == 5
-            assert time.monotonic() - began < 0.7
+            read.set()
             assert answer.readinto(view) == 0
 
 
@@ -281,7 +280,11 @@ def test_an_address_that_is_dead_leaves_time_for_the_next(tls: Tls, monkeypatch:
 
 
 def test_a_handshake_that_does_not_move_is_given_up(tls: Tls) -> None:
-    with Server(lambda sock: time.sleep(8)) as server, client() as made, pytest.raises(DeadlineExceeded):
+    def handle(sock: socket.socket) -> None:
+        while sock.recv(65536):
+            pass
+
+    with Server(handle) as server, client() as made, pytest.raises(DeadlineExceeded):
         made.send(host(server, tls), get(host(server, tls)))
 
 
@@ -318,11 +321,12 @@ def test_a_proxy_that_drips_its_answer_is_given_up(secured: Tls | None, through:
             sock.sendall(bytes([letter]))
             time.sleep(0.3)
 
-    with through(handle) as proxy, client(proxy=address(proxy, secured)) as made:
-        began = time.monotonic()
-        with pytest.raises(DeadlineExceeded, match="the proxy for registry reg"):
-            made.send(REGISTRY, get(REGISTRY))
-        assert time.monotonic() - began < 6
+    with (
+        through(handle) as proxy,
+        client(proxy=address(proxy, secured)) as made,
+        pytest.raises(DeadlineExceeded, match="the proxy for registry reg"),
+    ):
+        made.send(REGISTRY, get(REGISTRY))
 
 
 @pytest.mark.parametrize(
@@ -375,15 +379,17 @@ def test_the_registry_answers_for_its_certificate_and_not_the_proxy(tls: Tls) ->
 
 def test_a_tunnel_that_drips_is_given_up(secured: Tls | None, through: Callable[..., Server]) -> None:
     def drip(sock: socket.socket) -> None:
+        sock.recv(65536)  # the greeting: nothing may come before it
         for letter in b"\x16\x03\x03\x10\x00" + bytes(100):  # the beginning of a record
             sock.sendall(bytes([letter]))
             time.sleep(0.3)
 
-    with through(tunnelling(drip)) as proxy, client(proxy=address(proxy, secured)) as made:
-        began = time.monotonic()
-        with pytest.raises(TranshipError):
-            made.send(REGISTRY, get(REGISTRY))
-        assert time.monotonic() - began < 8
+    with (
+        through(tunnelling(drip)) as proxy,
+        client(proxy=address(proxy, secured)) as made,
+        pytest.raises(DeadlineExceeded, match=r"^registry reg\.test"),
+    ):
+        made.send(REGISTRY, get(REGISTRY))
 
 
 def test_a_registry_behind_a_tunnel_that_hangs_up_is_told(secured: Tls | None, through: Callable[..., Server]) -> None:
@@ -400,8 +406,9 @@ def test_what_a_registry_need_not_prove_its_proxy_must() -> None:
     with (
         Server(lambda sock: heard.append(head(sock)), server_of(trustme.CA(), "127.0.0.1")) as proxy,
         client(proxy=f"https://me:hunter2@127.0.0.1:{proxy.port}") as made,
-        pytest.raises(PolicyRefused, match="the proxy for registry reg"),
+        pytest.raises(PolicyRefused, match="the proxy for registry reg") as raised,
     ):
         trusting = Host(registry="reg.test", url=REGISTRY.url, skip_verify=True)
         made.send(trusting, get(trusting))
     assert not heard
+    assert "--insecure" not in (raised.value.hint or "")  # which would not help

@@ -154,12 +154,12 @@ class Client:
         pace = self._pace(origin)
         for attempt in itertools.count(1):
             pace.wait()
-            broken: Broken | None = None
+            failure: Broken | None = None
             answer: Answer | None = None
             try:
                 answer = attempt_once()
             except Broken as failed:
-                broken = failed
+                failure = failed
             if answer is not None:
                 if attempt > 1:
                     answer.head = replace(answer.head, attempts=attempt)
@@ -170,15 +170,15 @@ class Client:
             delay = self._retry.delay(attempt, asked, _chance())
             if answer is not None and (answer.status in (429, 503) or not request.retry):
                 pace.hold(delay)
-            passing = broken is None or broken.transient
+            passing = failure is None or failure.transient
             if not (request.retry and passing and attempt < self._retry.attempts and pace.may_retry()):
                 if answer is not None:
                     return answer
-                assert broken is not None  # noqa: S101  # one of the two came
+                assert failure is not None  # noqa: S101  # one of the two came
                 if attempt > 1:
-                    broken.error.message += f" (after {attempt} attempts)"
-                raise broken.error from broken.__cause__
-            why = f"status {answer.status}" if answer is not None else str(broken)
+                    failure.error.message += f" (after {attempt} attempts)"
+                raise failure.error from failure.__cause__
+            why = f"status {answer.status}" if answer is not None else str(failure)
             self._note(f"{origin.authority}: {why}; attempt {attempt + 1} of {self._retry.attempts} in {delay:.1f} s")
             if answer is not None:
                 answer.discard()

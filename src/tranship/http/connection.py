@@ -48,9 +48,8 @@ class Connection:
         self._unanswered = False
         self.failed: Exception | None = None  # met after bytes that were good: for the next read
         self._progress = Progress(timeouts)
-        self._pending = getattr(
-            sock, "pending", None
-        )  # of TLS: bytes that have come, and of which the kernel knows nothing
+        # Of TLS: bytes that have come, and of which the kernel knows nothing.
+        self._pending = getattr(sock, "pending", None)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
@@ -144,6 +143,8 @@ class Connection:
                 return bytes(line)
             if len(line) > limit:
                 raise BadAnswer(f"a line of more than {limit} bytes in the framing of a body")
+            if self.failed is not None:
+                raise self.failed
             room = memoryview(bytearray(_BUFFER))
             count = self._received(room, self._timeouts.stall)
             if not count:
@@ -152,11 +153,16 @@ class Connection:
 
     def _received(self, room: memoryview, seconds: float) -> int:
         self._within(seconds)
-        before, count = time.monotonic(), 0
+        before = time.monotonic()
         try:
             count = self._sock.recv_into(room)
-        finally:
+        except TimeoutError:
+            self._progress.moved(0, time.monotonic() - before)
+            raise
+        try:
             self._progress.moved(count, time.monotonic() - before)
+        except TimeoutError as error:
+            self.failed = error  # too slow, but what has come is good
         return count
 
     def _within(self, seconds: float) -> None:

@@ -58,14 +58,16 @@ def broken(error: Exception, who: str, doing: str) -> Broken:
     import ssl
 
     chain = list(_causes(error))
-    if isinstance(error, ProxyFailed):
-        who = f"the proxy for {who}"
+    proxied = isinstance(error, ProxyFailed)
+    who = f"the proxy for {who}" if proxied else who
     certificate = next((link for link in chain if isinstance(link, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
         return Broken(
             PolicyRefused(
                 f"{who} shows a certificate that is not trusted: {printable(certificate.verify_message)}",
-                hint="give its authority with `ca` in hosts.toml, or allow it with --insecure if you must",
+                hint="a proxy's authority must be one that the system trusts; SSL_CERT_FILE names others"
+                if proxied
+                else "give its authority with `ca` in hosts.toml, or allow it with --insecure if you must",
             ),
             transient=False,
         )
@@ -73,7 +75,8 @@ def broken(error: Exception, who: str, doing: str) -> Broken:
     if tls is not None:
         text = printable(str(tls))
         not_tls = any(word in text for word in _NOT_TLS) and any(isinstance(link, NoTls) for link in chain)
-        hint = "does it speak plain http? then allow that with --plain-http" if not_tls else None
+        plain = "then call it http:// in the variable" if proxied else "then allow that with --plain-http"
+        hint = f"does it speak plain http? {plain}" if not_tls else None
         return Broken(Unavailable(f"no TLS connection to {who}: {text}", hint=hint), transient=not not_tls)
     unknown = next((link for link in chain if isinstance(link, socket.gaierror)), None)
     if unknown is not None:
