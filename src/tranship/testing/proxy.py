@@ -28,6 +28,11 @@ Ending = Literal["close", "reset", "stall"]
 _CHUNK = 64 * 1024  # bytes
 
 
+_BUFFER = (
+    256 * 1024
+)  # bytes that wait within a socket: what a broken connection loses, which the kernel would let be megabytes
+
+
 @dataclass(slots=True)
 class _Cut:
     after: int  # bytes of one connection, in that direction
@@ -135,6 +140,8 @@ class Proxy:
         for sock in (client, server):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                sock.setsockopt(socket.SOL_SOCKET, buffer, _BUFFER)
             self._watch(sock)
 
     def _carry(self, sock: socket.socket, mask: int) -> None:
