@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from support.registry_runs import NEW, OLD, REPOSITORY, Image, at, content, imag
 from tranship import Layout, Limits, Store, transfer
 from tranship.testing.memory import Memory
 from tranship.testing.proxy import Proxy, tcp_proxy
-from tranship.testing.registry import RegistryServer
+from tranship.testing.registry import RegistryServer, uploads
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tranship.engine.protocols import Readable, Writable
+    from tranship.testing.registry.protocol import Call
+    from tranship.testing.registry.state import Upload
 
 pytestmark = [pytest.mark.usefixtures("impatient"), pytest.mark.timeout(60)]
 
@@ -76,6 +79,36 @@ def test_a_push_that_is_cut_anywhere_ends_whole(point: int, layout: Layout) -> N
         check(server, BIG)
     assert up + down <= 1.2 * size
     assert down <= 16 * 1024
+
+
+def test_a_registry_that_reads_late_what_a_cut_has_left_gets_nothing_twice(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy registry says that it has nothing of a blob, and reads only then what the cut connection had brought."""
+    session, begun, asked, reads = uploads._session, threading.Event(), threading.Event(), threading.Event()
+
+    @contextmanager
+    def late(call: Call) -> Iterator[Upload]:
+        first = call.request.method == "PUT" and not begun.is_set()
+        if first:
+            begun.set()
+            assert asked.wait(10)
+        with session(call) as upload:
+            if first:
+                reads.set()
+            yield upload
+        if call.request.method == "GET":
+            asked.set()
+            assert reads.wait(10)
+
+    monkeypatch.setattr(uploads, "_session", late)
+    size = sum(map(len, BIG.everything.values()))
+    with proxied() as (server, proxy):
+        proxy.cut(after=300_000, direction="up")
+        up, _ = total(layout, at(proxy.host), proxy)
+        check(server, BIG)
+    assert asked.is_set()
+    assert up <= 1.2 * size
 
 
 @pytest.mark.parametrize("point", range(1, 11))

@@ -362,7 +362,7 @@ def _push_uploads() -> Iterator[Row]:
         for after in (0, 1, HALF, LARGE - 1):
             yield comes(fault, after=after, kind="upload.finish", path=LAYER.hex, most=18)
         yield comes(fault, after=CHUNK // 2, chunk=CHUNK, times=4, kind="upload.chunk", most=40)
-        yield fails(fault, Unavailable, "PUT of (layer|config)", after=0, times=None, kind="upload.finish", most=90)
+        yield fails(fault, Unavailable, "PUT of (layer|config)", after=0, times=None, kind="upload.finish", most=100)
     yield comes("stall", after=HALF, kind="upload.finish", path=LAYER.hex, most=16)
     for fault in ("silence", "hang-up"):
         yield comes(fault, kind="upload.chunk", chunk=CHUNK, most=40)
@@ -382,7 +382,7 @@ def _push_uploads() -> Iterator[Row]:
     yield comes("upload-moves", most=13)
     yield comes("upload-moves", chunk=CHUNK, most=30)
     yield comes("chunk-refused", chunk=CHUNK, most=36)
-    yield fails("chunk-refused", Unavailable, "no such range of (layer|config)", chunk=CHUNK, times=None, most=90)
+    yield fails("chunk-refused", Unavailable, "no such range of (layer|config)", chunk=CHUNK, times=None, most=100)
     yield comes("chunk-min-length", chunk=100_000, size=LARGE // 4, most=40)
     yield comes("mount-ignored", most=15)
     for code in (400, 401, 403, 404, 405, 501):
@@ -425,7 +425,7 @@ def _push_statuses() -> Iterator[Row]:
         times=None,
         most=16,
     )
-    yield fails("status", Unavailable, "failed at (layer|config)", code=500, kind="upload.finish", times=None, most=90)
+    yield fails("status", Unavailable, "failed at (layer|config)", code=500, kind="upload.finish", times=None, most=100)
     yield fails(
         "rate-limit",
         RateLimited,

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import io
 import socket
+import struct
 import threading
 from typing import TYPE_CHECKING
 
@@ -164,6 +165,17 @@ def test_what_came_too_slowly_is_not_lost() -> None:
                 found += view[:count]
         later.join()
     assert found == b"helloworld"
+
+
+def test_a_reset_that_the_sender_was_told_of_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    connection = Connection(ours, Timeouts(headers=2, stall=2), lambda _: None)
+    with contextlib.closing(connection), pytest.raises(ConnectionResetError):
+        connection.ask(ASK, None, "GET", 2)
 
 
 # --------------------------------------------------------------------------------------------------------------- chunks

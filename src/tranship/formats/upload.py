@@ -5,6 +5,7 @@ that breaks is raised inside the flow, which then asks the registry how much has
 
     POST uploads/ ──> session ──> PUT the rest ──> 201
                          ^           │ broken, 416, 409, short: GET the session's state
+                         ├───────────┤ it holds something: PATCH the rest; nothing: POST another session
                          └───────────┘ 404: the session is lost, start again (once)
 
 An upload is whole in one PUT unless `chunk` is given; then in PATCHes of that size, and a PUT without a body at the end. After
@@ -181,6 +182,9 @@ class _Upload:
                 cause = error
                 self.mended = True
                 session = yield from self._state(session, error)
+                if session.offset == 0:
+                    # Nothing is lost with it, and a busy registry may yet read into it what the broken request has brought.
+                    session = yield from self._start()
             if session.offset > furthest:
                 furthest, stalls = session.offset, 0
                 continue

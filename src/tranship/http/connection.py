@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from tranship.errors import Unavailable
 from tranship.formats import response_head
-from tranship.http.failures import BadAnswer, EndedEarly
+from tranship.http.failures import BadAnswer, EndedEarly, NoAnswer
 from tranship.http.limits import Progress
 
 if TYPE_CHECKING:
@@ -68,14 +68,20 @@ class Connection:
         self._unanswered = True
         self._progress = Progress(self._timeouts)
         self._within(head_seconds if body is None else self._timeouts.stall)
-        reusable = True
+        hung_up: OSError | None = None
         try:
             self._send_all(head, body)
         except OSError as error:
             if not _hung_up(error):
                 raise
-            reusable = False  # it may have answered before it hung up
-        incoming = Incoming(self, method, self._read_head(head_seconds), reusable=reusable)
+            hung_up = error  # it may have answered before
+        try:
+            answer = self._read_head(head_seconds)
+        except NoAnswer:
+            raise (
+                hung_up if isinstance(hung_up, ConnectionResetError) else NoAnswer
+            ) from None  # the kernel says it once
+        incoming = Incoming(self, method, answer, reusable=hung_up is None)
         self._unanswered = False
         return incoming
 
@@ -220,9 +226,9 @@ class Connection:
             self._within(min(left, self._timeouts.stall))
         received = self._sock.recv(_BUFFER)
         if not received:
-            raise BadAnswer(
-                "the head of the response ends early" if some else "the connection was closed without an answer"
-            )
+            if some:
+                raise BadAnswer("the head of the response ends early")
+            raise NoAnswer
         return received
 
 

@@ -23,6 +23,13 @@ class BadAnswer(Exception):  # one of a connection's own, told as an error of ou
     """What came is no answer, or cannot be read in one way alone; the message says how."""
 
 
+class NoAnswer(BadAnswer):  # as above
+    """The connection ended before anything of an answer came."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection was closed without an answer")
+
+
 class EndedEarly(Exception):  # as above
     """The connection ended within a body."""
 
