@@ -21,6 +21,7 @@ check: $(VENV)/.tests  ## format, lint, types and layers, in seconds
 	$(BIN)/pytest -q tests/test_architecture.py
 
 test: $(VENV)/.tests  ## all tests; those of peers that `make peers` has not fetched are skipped (ARGS="-k name" picks some)
+	@$(BIN)/python -m compileall -q src/tranship  # else each of a thousand commands may compile anew (PYTHONDONTWRITEBYTECODE)
 	$(BIN)/pytest -n auto $(ARGS)
 
 test-all:  ## the tests on each interpreter of PYTHONS that is here

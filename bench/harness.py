@@ -387,6 +387,13 @@ class Bench:
             raise SystemExit(f"{job.command} ended with {done.returncode}: {done.stdout}{done.stderr}")
 
 
+def _compile() -> None:
+    """Compile the modules that are measured, as installing them would: a checkout may have none, or those of yesterday."""
+    python = [str(TRANSHIP.parent / "python"), "-c"]
+    code = "import compileall, tranship; assert compileall.compile_dir(tranship.__path__[0], quiet=1)"
+    subprocess.run([*python, code], check=True)
+
+
 @contextlib.contextmanager
 def bench(description: str | None) -> Iterator[Bench]:
     """Reads a figure's options and gives it its folders."""
@@ -398,6 +405,7 @@ def bench(description: str | None) -> Iterator[Bench]:
     args = parser.parse_args()
     if not TRANSHIP.exists():
         raise SystemExit(f"{TRANSHIP} is not there: run this with the Python of the environment that `make` sets up")
+    _compile()
     started, results = time.monotonic(), QUICK if args.quick else RESULTS
     results.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = str(results)  # daemons' stores too: /tmp may be memory
