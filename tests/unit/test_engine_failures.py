@@ -7,14 +7,18 @@ import os
 import random
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.hostile import CONFIG, LAYER, Bundle, check_store, presented
 from support.hostile_images import REFUSED, bundle_of
+from support.waiting import eventually
 from tranship import Archive, Layout, Limits, Progress, Reporter, Selection, Stage, Store, transfer
 from tranship.endpoints import store as store_endpoint
+from tranship.engine.parallel import in_parallel
+from tranship.engine.run import Run
 from tranship.errors import (
     DataLoss,
     DigestMismatch,
@@ -199,7 +203,32 @@ def test_ctrl_c_waits_for_the_workers_before_their_files_are_closed() -> None:
     with pytest.raises(KeyboardInterrupt):
         transfer(images(5), Slow())
     assert wrote_after == []
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tranship-")]
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tranship-")])
+
+
+def test_a_thread_that_is_born_after_ctrl_c_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Thread.start` may be broken off while the kernel makes the thread: nobody knows of it then."""
+    start, unborn = threading.Thread.start, []
+
+    def slow(thread: threading.Thread) -> None:
+        if thread.name == "tranship-1":
+            unborn.append(thread)
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slow)
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        time.sleep(0.1)
+        done.append(item)
+
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(work, range(5), 2, Run())
+    before = len(done)
+    start(unborn[0])
+    unborn[0].join()
+    assert len(done) == before < 5
 
 
 def test_what_a_registry_lacks_of_what_nobody_planned_is_the_error_itself() -> None:

@@ -48,10 +48,11 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item], worke
             thread.start()
         for thread in threads:
             thread.join()
-    except BaseException:  # Ctrl-C, or no thread to be had: what the workers use is about to be closed
+    except BaseException as error:  # Ctrl-C, or no thread to be had: what the workers use is about to be closed
+        failures.append(error)  # for a thread that is only being born, and of which nobody knows yet whether it lives
         run.give_up()
         for thread in threads:
-            if thread.ident is not None:  # it was started
+            if thread.is_alive():
                 thread.join()
         raise
     if failures:

@@ -53,7 +53,8 @@ class Server:
         self.stopping = threading.Event()  # what waits in a handler waits for this
         self._tls = tls.context() if tls is not None else None
         self._lock = threading.Lock()
-        self._open: dict[Connection, threading.Thread] = {}
+        self._open: set[Connection] = set()
+        self._threads: list[threading.Thread] = []  # of connections, and those that are ending
         self._stumbles: list[BaseException] = []
         self._listener: socket.socket | None = None
         self._listening = False
@@ -119,7 +120,8 @@ class Server:
         self._waker.send(b".")
         self._acceptor.join()
         self._acceptor = None
-        for thread in self._end_connections():
+        self._end_connections()
+        for thread in self._threads:
             thread.join()
         for sock in (self._listener, self._woken, self._waker):
             if sock is not None:
@@ -185,15 +187,14 @@ class Server:
                 self._listener.listen(128)
                 self._listening = True
 
-    def _end_connections(self) -> list[threading.Thread]:
+    def _end_connections(self) -> None:
         with self._lock:
-            running = list(self._open.items())
-        for connection, _ in running:
+            running = list(self._open)
+        for connection in running:
             with suppress(
                 OSError
             ):  # the base class's method: SSLSocket's would pull the TLS state from under the reader
                 socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
-        return [thread for _, thread in running]
 
     def _accept(self) -> None:
         """Accept until `stop`. A byte on the wake-up socket says that something has changed."""
@@ -233,7 +234,8 @@ class Server:
             return
         thread = threading.Thread(target=self._serve, args=(connection,), name=f"registry {self.host}", daemon=True)
         with self._lock:
-            self._open[connection] = thread
+            self._open.add(connection)
+        self._threads = [*(known for known in self._threads if known.is_alive()), thread]
         thread.start()
 
     def _serve(self, connection: Connection) -> None:
@@ -259,7 +261,7 @@ class Server:
             self._stumbles.append(error)
         finally:
             with self._lock:
-                self._open.pop(connection, None)
+                self._open.discard(connection)
             connection.close(reset=reset)
 
     def _serve_one(self, connection: Connection) -> bool:
