@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tranship.errors import Cancelled
+from tranship.http import connection as connection_module
 from tranship.http.connection import Connection
 from tranship.http.failures import FAILURES, BadAnswer, EndedEarly
 from tranship.http.limits import Timeouts
@@ -176,6 +178,37 @@ def test_a_reset_that_the_sender_was_told_of_is_told() -> None:
     connection = Connection(ours, Timeouts(headers=2, stall=2), lambda _: None)
     with contextlib.closing(connection), pytest.raises(ConnectionResetError):
         connection.ask(ASK, None, "GET", 2)
+
+
+def test_who_waits_looks_now_and_then_whether_it_is_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "_GLANCE", 0.01)
+    ours, theirs = socket.socketpair()
+    looks: list[bool] = []
+
+    def check() -> None:
+        looks.append(True)
+        if len(looks) % 3 == 0:
+            raise Cancelled("enough")
+
+    connection = Connection(ours, Timeouts(headers=60, stall=60), lambda _: None, check)
+    with theirs, contextlib.closing(connection):
+        with pytest.raises(Cancelled):
+            connection.ask(ASK, None, "GET", 60)
+        theirs.sendall(FIVE)
+        incoming = connection.ask(ASK, None, "GET", 60)
+        with pytest.raises(Cancelled):
+            incoming.readinto(memoryview(bytearray(5)))
+    assert len(looks) == 6
+
+
+def test_looking_does_not_make_the_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "_GLANCE", 0.04)
+    ours, theirs = socket.socketpair()
+    looks: list[bool] = []
+    connection = Connection(ours, Timeouts(), lambda _: None, lambda: looks.append(True))
+    with theirs, contextlib.closing(connection), pytest.raises(TimeoutError):
+        connection.ask(ASK, None, "GET", 0.1)
+    assert len(looks) <= 3
 
 
 # --------------------------------------------------------------------------------------------------------------- chunks

@@ -15,7 +15,7 @@ import select
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tranship.errors import Unavailable
 from tranship.formats import response_head
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from tranship.http.dial import Socket
     from tranship.http.limits import Timeouts
 
+Room = TypeVar("Room")
+Got = TypeVar("Got")
 MAX_HEAD = 64 * 1024  # bytes of a response's status line and headers, with what came before it
 _MOMENT = 0.1  # seconds
+_GLANCE = 0.5  # seconds: so often a thread that waits for bytes looks whether it is to go on waiting
 _BUFFER = 16 * 1024  # bytes asked for while a head is read, so at most as many of the body come with it
 _END_OF_HEAD = re.compile(rb"(?:\A|\n)\r?\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
@@ -37,12 +40,23 @@ _JOINED = 16 * 1024  # bytes of a body that go out with their head: one system c
 
 
 class Connection:
-    """A socket that one request after another goes through. `kept` takes it back when another request may follow."""
+    """A socket that one request after another goes through.
 
-    def __init__(self, sock: Socket, timeouts: Timeouts, kept: Callable[[Connection], None]) -> None:
+    kept   takes it back when another request may follow
+    check  asked now and then by who waits for bytes; raises to end the waiting
+    """
+
+    def __init__(
+        self,
+        sock: Socket,
+        timeouts: Timeouts,
+        kept: Callable[[Connection], None],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sock = sock
         self._timeouts = timeouts
         self._kept = kept
+        self._check = check
         self._seconds = -1.0  # the socket's timeout, so that it is not set anew for each request
         self._ahead = memoryview(b"")  # what has come and nobody has read
         self._unanswered = False
@@ -158,10 +172,9 @@ class Connection:
             self._ahead = room[:count]
 
     def _received(self, room: memoryview, seconds: float) -> int:
-        self._within(seconds)
         before = time.monotonic()
         try:
-            count = self._sock.recv_into(room)
+            count = self._waiting(self._sock.recv_into, room, seconds)
         except TimeoutError:
             self._progress.moved(0, time.monotonic() - before)
             raise
@@ -170,6 +183,18 @@ class Connection:
         except TimeoutError as error:
             self.failed = error  # too slow, but what has come is good
         return count
+
+    def _waiting(self, receive: Callable[[Room], Got], room: Room, seconds: float) -> Got:
+        """Receive within so many seconds; TimeoutError. Now and then, see whether the transfer goes on at all."""
+        while True:
+            self._within(min(seconds, _GLANCE))
+            try:
+                return receive(room)
+            except TimeoutError:
+                self._check()
+                seconds -= _GLANCE
+                if seconds <= 0:
+                    raise
 
     def _within(self, seconds: float) -> None:
         if seconds != self._seconds:
@@ -199,7 +224,6 @@ class Connection:
         until = time.monotonic() + seconds
         data, passed, searched = bytearray(self._ahead), 0, 0
         self._ahead = memoryview(b"")
-        self._within(seconds)
         while True:
             end = _END_OF_HEAD.search(data, max(0, searched - 2))
             searched = len(data)
@@ -219,12 +243,12 @@ class Connection:
                 return head
 
     def _more_of_head(self, until: float, *, some: bool) -> bytes:
+        left = until - time.monotonic()
         if some:
-            left = until - time.monotonic()
             if left <= 0:
                 raise TimeoutError("the head of the response does not end")
-            self._within(min(left, self._timeouts.stall))
-        received = self._sock.recv(_BUFFER)
+            left = min(left, self._timeouts.stall)
+        received = self._waiting(self._sock.recv, _BUFFER, left)
         if not received:
             if some:
                 raise BadAnswer("the head of the response ends early")

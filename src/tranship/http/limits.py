@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 class Clock:
     """Where time comes from. Durations are monotonic; only dates from servers are compared with the wall clock.
 
-    `sleep` may raise to end the waiting (Cancelled), and then nothing is waited for.
+    `sleep` may raise to end the waiting (Cancelled), and then nothing is waited for. So may `check`, which is asked every half
+    second by who waits for a server.
     """
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    check: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from tranship.http.connection import Connection
 from tranship.http.dial import Dialer, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tranship.http.limits import Timeouts
 
 _MOST_IDLE = 64  # connections that wait for a request, over all hosts; whoever has waited longest makes room
@@ -17,8 +19,9 @@ _MOST_IDLE = 64  # connections that wait for a request, over all hosts; whoever 
 class Pool:
     """Gives connections out, each to one user at a time. Threads share it."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, check: Callable[[], None] = lambda: None) -> None:
         self._timeouts = timeouts
+        self._check = check
         self._dialer = Dialer(timeouts)
         self._lock = threading.Lock()
         self._idle: list[tuple[Route, Connection]] = []  # who came back last stands last
@@ -31,7 +34,7 @@ class Pool:
                 return found
             found.close()
         sock = self._dialer.dial(route, seconds)
-        return Connection(sock, self._timeouts, lambda connection: self._keep(route, connection))
+        return Connection(sock, self._timeouts, lambda connection: self._keep(route, connection), self._check)
 
     def close(self) -> None:
         """Close those that wait, and those that come back later."""

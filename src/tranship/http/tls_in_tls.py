@@ -23,6 +23,7 @@ class TlsInTls:
         self._seconds = seconds
         self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._inner = context.wrap_bio(self._came, self._goes, server_hostname=host)
+        self._unsent = bytearray()
         self._done(self._inner.do_handshake)
 
     def settimeout(self, seconds: float, /) -> None:
@@ -83,10 +84,10 @@ class TlsInTls:
                 return result
 
     def _flush(self, until: float) -> None:
-        data = memoryview(self._goes.read())
-        while data:
+        self._unsent += self._goes.read()  # what did not go in time goes first the next time
+        while self._unsent:
             self._outer.settimeout(_left(until))
-            data = data[self._outer.send(data) :]
+            del self._unsent[: self._outer.send(memoryview(bytes(self._unsent)))]
 
 
 def _left(until: float) -> float:

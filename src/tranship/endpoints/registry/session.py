@@ -69,7 +69,7 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
             retry=Retry(attempts=(limits.retries if limits is not None else 4) + 1),
             timeouts=Timeouts.of(limits.timeout) if limits is not None else Timeouts(),
             proxies=Proxies.of(environment),
-            clock=Clock(sleep=sleep),
+            clock=Clock(sleep=sleep, check=run.check if run is not None else lambda: None),
             per_host=(limits.jobs if limits is not None and limits.jobs else _PER_HOST),
             limit_rate=limits.rate if limits is not None else None,
             note=log.info,
