@@ -264,7 +264,7 @@ command line with the exit code.
 |---|---|---|---|---|---|
 {rows}
 
-Further exit codes of the command line: 0 for done; 130 and 143 after SIGINT and SIGTERM; 141 when whoever read the output has gone; and for
+Further exit codes of the command line: 0 for done; 130, 143 and 129 after SIGINT, SIGTERM and SIGHUP; 141 when whoever read the output has gone; and for
 an error of the operating system the code of its nearest kin above (3 for a file that is not there, 4 for one that is not allowed, 10 for one
 that is in the way, 11 for a full disk), else 1.
 

@@ -18,7 +18,7 @@ PATIENCE = 5.0  # seconds after which even a read that never returns (a stalled 
 
 
 class Interruption:
-    """A context in which SIGINT and SIGTERM end the command, with the exit codes that shells expect (130, 143)."""
+    """A context in which SIGINT, SIGTERM and SIGHUP end the command, with the exit codes that shells expect (130, 143, 129)."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -30,7 +30,9 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # nohup: it is to outlive its terminal
                 self._before[number] = signal.signal(number, self._heard)
         return self
 
@@ -55,7 +57,7 @@ class Interruption:
     @property
     def word(self) -> str:
         """What happened."""
-        return "terminated" if self.signal == signal.SIGTERM else "interrupted"
+        return "interrupted" if self.signal in (None, signal.SIGINT) else "terminated"
 
     @property
     def exit_code(self) -> int:
