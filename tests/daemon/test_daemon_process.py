@@ -1,6 +1,7 @@
 """`tranship daemon` as a process: how it starts, what a service manager and an operator see of it, and how it ends."""
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -426,6 +428,31 @@ def test_connections_to_a_socket_that_was_handed_over_are_bounded(folder, monkey
         accepted = [stack.enter_context(behind.accept()[0]) for _ in range(3)]
         wires[0].sendall(b"hello")
         assert accepted[0].recv(5) == b"hello"
+
+
+def test_a_socket_that_was_handed_over_waits_for_descriptors_to_come_free(folder, monkeypatch):
+    """Whoever connects stays in the queue, so that asking again and again would be all that the thread does."""
+    asked = []
+
+    class Poor(socket.socket):
+        def accept(self):
+            asked.append(True)
+            if len(asked) < 3:
+                raise OSError(errno.EMFILE, "too many open files")
+            return super().accept()
+
+    monkeypatch.setattr(relay, "_NO_DESCRIPTOR", 0.2)
+    path, ours = folder / "manager.sock", folder / "ours.sock"
+    with Poor(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as behind, contextlib.ExitStack() as stack:
+        for one, where in ((listening, path), (behind, ours)):
+            one.bind(str(where))
+            one.listen()
+        stack.callback(relay.Relay(listening, str(ours)).close)
+        wire = stack.enter_context(socket.socket(socket.AF_UNIX))
+        began = time.monotonic()
+        wire.connect(str(path))
+        stack.enter_context(behind.accept()[0])
+        assert time.monotonic() - began > 0.3
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "192.0.2.1:80", "[::]:0", "nonsense", "127.0.0.1:http", ":"])

@@ -7,12 +7,15 @@ daemon that binds its own address does without.
 from __future__ import annotations
 
 import contextlib
+import errno
 import selectors
 import socket
 import threading
+import time
 
 MOST = 256  # connections at once; one more is closed again
 _BUFFER = 128 << 10  # bytes, for each direction of each
+_NO_DESCRIPTOR = 0.1  # seconds until another try; the socket stays readable meanwhile
 
 
 class Relay:
@@ -50,7 +53,12 @@ class Relay:
 
     def _accept_one(self) -> None:
         with contextlib.suppress(OSError):  # whoever has gone again
-            client, _ = self._listening.accept()
+            try:
+                client, _ = self._listening.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    time.sleep(_NO_DESCRIPTOR)
+                raise
             with self._lock:
                 full = len(self._open) >= 2 * MOST
             if full:

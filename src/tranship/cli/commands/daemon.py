@@ -87,11 +87,13 @@ def run(args: Namespace) -> int:
         store = stack.enter_context(value.open())
         asked = stack.enter_context(_stop_signals())
         daemon = Daemon(store, address, follow_manifests=args.follow_manifests, metrics=figures)
-        daemon.start()
-        stack.callback(daemon.stop, args.grace)
-        if args.metrics:
+        if (
+            args.metrics
+        ):  # before anybody is served: a unix socket is bound under another umask, which is the whole process's
             where = stack.enter_context(metrics.served(figures, args.metrics))
             log.info("figures", extra={"fields": {"address": where}})
+        daemon.start()
+        stack.callback(daemon.stop, args.grace)
         fields = {"address": daemon.address, "root": store.root, "pid": os.getpid()}
         log.info("ready", extra={"fields": fields})
         notify.notify(f"READY=1\nMAINPID={os.getpid()}", os.environ)
