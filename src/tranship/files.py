@@ -164,6 +164,32 @@ def write_file(
             view = view[os.write(fd, view) :]
 
 
+def write_output(path: str, data: bytes) -> None:
+    """Write what a user asked for to a file that he names: replaced by `write_file`, or written as it is if it `is_special`."""
+    if not is_special(path):
+        write_file(path, data)
+        return
+    with open(path, "wb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+
+def is_special(path: str) -> bool:
+    """Is it to be written as it is, forwards: a device, a FIFO, a socket, or a name of an open file (/dev/stdout)?
+
+    Nothing may take the place of such a name, although what /dev/stdout leads to may be a regular file.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return True
+    where = os.path.realpath(os.path.dirname(path))
+    return os.path.islink(path) and (where == "/dev" or where.startswith("/proc/"))
+
+
 def preallocate(fd: int, size: int, at: int = 0) -> None:
     """Reserve `size` bytes of a file from `at` on: a full disk is found now, and writing is cheaper. NoSpace if there are not.
 

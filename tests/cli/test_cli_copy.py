@@ -402,3 +402,26 @@ def failing(error: Exception):
         raise error
 
     return run
+
+
+def test_standard_output_by_name_is_standard_output(stocked):
+    """Replacing /dev/stdout by a new file, as any other name, would take it from the whole machine."""
+    link = os.readlink("/dev/stdout")
+    stocked.shell(
+        "tranship export app:1 -o /dev/stdout > out.tar; tranship export app:1 > plain.tar; cmp out.tar plain.tar"
+    )
+    wanted = stocked("digest", "store:").lines
+    ran = stocked.shell("tranship copy -q --digest-file /dev/stdout store: oci:out > digests")
+    assert ran.err == ""
+    assert Path("digests").read_text().splitlines()[-len(wanted) :] == wanted
+    assert os.readlink("/dev/stdout") == link
+    ran = stocked.failing("export", "app:1", "-o", "-", "--digest-file", "-")
+    assert (ran.code, ran.raw) == (2, b"")
+
+
+def test_digests_go_to_a_device_or_a_fifo_as_it_is(stocked):
+    os.mkfifo("fifo")
+    os.symlink("fifo", "link")
+    ran = stocked.shell("cat fifo > digests & tranship copy --digest-file link store: oci:out; wait")
+    assert Path("digests").read_text().splitlines() == stocked("digest", "store:").lines, ran
+    assert os.path.islink("link")

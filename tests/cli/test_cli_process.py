@@ -25,7 +25,7 @@ from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from support.commands import Commands
 
@@ -102,6 +102,33 @@ def test_a_signal_ends_a_transfer_cleanly(stocked, monkeypatch, number, code, wo
     assert "Traceback" not in text
     assert stocked("ls").out == before
     assert [path.name for path in (stocked.root / "run").iterdir()] == ["gate"]
+
+
+@pytest.fixture
+def hangup() -> Iterator[Callable[[object], None]]:
+    """What SIGHUP does to processes that start from here on, whatever the tests were started with."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda action: signal.signal(signal.SIGHUP, action)
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_hangs_up_ends_a_transfer_cleanly(stocked, monkeypatch, hangup):
+    hangup(signal.SIG_DFL)
+    watch(monkeypatch)
+    process = stalled_import(stocked)
+    ask(process, signal.SIGHUP)
+    process.communicate(Path("app.tar").read_bytes()[-1:], timeout=60)
+    assert process.returncode == 129
+    assert [path.name for path in (stocked.root / "run").iterdir()] == ["gate"]
+
+
+def test_a_transfer_under_nohup_outlives_its_terminal(stocked, hangup):
+    hangup(signal.SIG_IGN)
+    process = stalled_import(stocked)
+    process.send_signal(signal.SIGHUP)
+    data = Path("app.tar").read_bytes()
+    process.communicate(data[len(data) // 2 :], timeout=60)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -370,3 +397,13 @@ def test_bars_survive_every_kind_of_event(monkeypatch):
             for outcome in (None, *Outcome):
                 for one in (None, descriptor):
                     bars.report(event(stage, name="n", progress=5, total=10, descriptor=one, outcome=outcome))
+
+
+def test_an_import_does_not_wait_for_a_writer_that_has_said_all_and_stays(stocked):
+    process = stocked.process("import", "--root", "other", "-")
+    assert process.stdin
+    process.stdin.write(Path("app.tar").read_bytes())
+    process.stdin.flush()
+    assert process.wait(30) == 0
+    assert wait(process)[0] == 0
+    assert stocked("ls", "-q", "--root", "other").lines

@@ -18,7 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tranship.cli import options
-from tranship.cli.output import refuse_terminal, safe, say
+from tranship.cli.output import STDOUT, refuse_terminal, safe, say
 from tranship.endpoints import KINDS, kind
 from tranship.errors import AlreadyExists, InvalidArgument, InvalidReference, TranshipError, printable
 
@@ -255,11 +255,11 @@ def _archive(end: End) -> Archive:
         raise InvalidArgument(f"{end} names no file", hint=_ASIDE)
     if end.is_source:
         return Archive(_opened_stdin(end.args) if path == "-" else path, chosen, format=form)  # type: ignore[arg-type]  # a literal
-    if path == "-":
+    if path in STDOUT:
         refuse_terminal("an archive")
     compression: Any = end.take("compression") or _compression_by_name(path)
     return Archive(
-        sys.stdout.buffer if path == "-" else path,
+        sys.stdout.buffer if path in STDOUT else path,
         chosen,
         format=form,  # type: ignore[arg-type]  # a literal
         compression=None if compression == "none" else compression,

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tranship.cli import failures, options, progress
-from tranship.cli.output import count, duration, print_json, safe, say, size
+from tranship.cli.output import STDOUT, count, duration, print_json, safe, say, size
 from tranship.endpoints.several import together
 from tranship.errors import InvalidArgument, PartialFailure, TranshipError
 
@@ -29,7 +29,10 @@ def move(args: Namespace, sources: Sequence[Readable], destination: Writable, se
     """
     limits = options.limits_of(args)
     act = _plan if args.dry_run else _transfer
-    report = _Report(args, to_stdout=getattr(destination, "file", None) is not sys.stdout.buffer)
+    to_stdout = getattr(destination, "file", None) is not sys.stdout.buffer
+    if args.digest_file in STDOUT and not to_stdout:
+        raise InvalidArgument("the archive goes to standard output, so the digests cannot")
+    report = _Report(args, to_stdout=to_stdout)
     if not getattr(args, "keep_going", False) or len(sources) == 1:
         report.add(*act(args, together(sources), destination, selection, limits))
     elif destination.kind == "archive":
@@ -142,9 +145,7 @@ class _Report:
         """Print the document and write the digests of what arrived; PartialFailure when something did not."""
         images = [image for image in self._all.get("images", ()) if "subject" not in image]
         if self._args.digest_file and not self._args.dry_run:
-            from tranship import files
-
-            files.write_file(self._args.digest_file, "".join(f"{image['digest']}\n" for image in images).encode())
+            _write_digests(self._args.digest_file, [image["digest"] for image in images])
         if self._to_stdout and self._args.json:
             print_json({**self._all, **self._failed()})
         if self._failures:
@@ -161,6 +162,16 @@ class _Report:
                 for name, what in told
             ]
         }
+
+
+def _write_digests(path: str, digests: Sequence[str]) -> None:
+    text = "".join(f"{digest}\n" for digest in digests)
+    if path in STDOUT:
+        print(text, end="")
+        return
+    from tranship import files
+
+    files.write_output(path, text.encode())
 
 
 def _sum(one: Any, other: Any) -> Any:

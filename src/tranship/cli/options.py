@@ -245,7 +245,7 @@ def transfers(parser: ArgumentParser, *, several: bool = True) -> None:
         "they leave again",
     )
     group.add_argument(
-        "--digest-file", metavar="FILE", help="write the digests of the images that arrived, a line each"
+        "--digest-file", metavar="FILE", help="write the digests of the images that arrived, a line each; - is stdout"
     )
     group = parser.add_argument_group("speed")
     group.add_argument("--jobs", metavar="N", type=int, help="blobs at once")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tranship.model.descriptor import Descriptor
 
 Format = Literal["auto", "oci", "docker"]
+_LINGERS = 1.0  # seconds without a byte, after which the writer of a pipe has said all
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Archive:
 
         with contextlib.ExitStack() as stack:
             with about(str(self)):
-                contents, rest = self._contents(run, stack)
+                contents, drain = self._contents(run, stack)
                 if self.compress_layers:
                     from tranship.endpoints.archive.docker_gzip import packing
 
@@ -95,16 +96,16 @@ class Archive:
                 source = open_images(contents, str(self), run, wanted=self.format)
                 source.choose(chosen(source, source.all_roots, patterns(self.names), str(self)))
             yield self._with_index(source) if self.index_names else source
-            if rest is not None:
-                _drain(rest)
+            if drain is not None:
+                drain()
 
     def _with_index(self, source: ArchiveSource) -> Source:
         from tranship.endpoints.archive.indexed import WithIndex
 
         return WithIndex(source, self.index_names)
 
-    def _contents(self, run: Run, stack: contextlib.ExitStack) -> tuple[Contents, pump.Reader | None]:
-        """The archive's members; and where they came forwards, the reader of what follows them."""
+    def _contents(self, run: Run, stack: contextlib.ExitStack) -> tuple[Contents, Callable[[], None] | None]:
+        """The archive's members; and where they came forwards, what reads to the end of what follows them."""
         from tranship.endpoints.archive.contents import IndexedFile, received
         from tranship.formats import compression
 
@@ -118,7 +119,8 @@ class Archive:
         if regular and compression.detect(os.pread(fd, compression.HEAD, base)) is None:
             return IndexedFile(fd, base, run), None
         reader: pump.Reader = FileReader(fd) if path is not None else _Reading(self.file)
-        return stack.enter_context(received(compression.opened(reader)[1], run)), reader
+        contents = stack.enter_context(received(compression.opened(reader)[1], run))
+        return contents, lambda: _drain(reader, fd if path is not None else _descriptor(self.file))
 
     @contextlib.contextmanager
     def raw(self) -> Iterator[pump.Reader]:
@@ -187,7 +189,7 @@ class Archive:
 
         if path is None:
             yield StreamDestination(self, run, cast("Sink", self.file))
-        elif self.compression is None and not _is_special(path):
+        elif self.compression is None and not files.is_special(path):
             with _abandoned_on_error(FileDestination(self, run, path)) as destination, files.no_space_as_error(path):
                 yield destination
         else:
@@ -199,7 +201,7 @@ class Archive:
 def _opened_sink(value: Archive, path: str) -> Iterator[_LazyFile]:
     """A path as something to be written forwards: a new file that takes its place in the end, or a FIFO or device as it is."""
     with contextlib.ExitStack() as stack:
-        if _is_special(path):
+        if files.is_special(path):
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             stack.callback(os.close, fd)
         else:
@@ -293,21 +295,27 @@ def _plain_file(file: Any) -> tuple[int, int]:
         return -1, 0
 
 
-def _is_special(path: str) -> bool:
+def _descriptor(file: Any) -> int:
+    """The number of the open file behind an object; -1 where there is none."""
     try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+        return int(file.fileno())
+    except (AttributeError, OSError, ValueError, TypeError):
+        return -1
 
 
-def _drain(reader: pump.Reader) -> None:
+def _drain(reader: pump.Reader, fd: int) -> None:
     """Read a pipe to its end, so that its writer is not killed by a closed pipe just before it is done.
 
-    Everything has arrived by now, so nothing that the reader does still matters.
+    Everything has arrived by now, so nothing that the reader does still matters; and a writer that has no more to say, and
+    keeps its end open nevertheless, is not waited for.
     """
+    import select
+
+    poll = select.poll()
+    if fd >= 0:
+        poll.register(fd, select.POLLIN)
     view = pump.buffer()
     with contextlib.suppress(Exception):
         for _ in range(1024):  # at most 512 MiB of what follows an archive
-            if not reader.readinto(view):
+            if (fd >= 0 and not poll.poll(_LINGERS * 1000)) or not reader.readinto(view):
                 return

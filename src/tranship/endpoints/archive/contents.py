@@ -1,8 +1,8 @@
 """The members of an archive by name, whether the archive is a file that can be read anywhere or bytes from a pipe.
 
 A file is indexed by its headers, and members are stretches of it. Bytes from a pipe (or compressed ones) are received into
-scratch on the destination's file system, each member into a file of its own, hashed as it arrives: one write, one hash, and a
-destination may then move the file to its place. No name from an archive ever becomes a path.
+scratch (the store's own, where that is the destination), each member into a file of its own, hashed as it arrives: one write,
+one hash, and a destination may then move the file to its place. No name from an archive ever becomes a path.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Scratch:
 
 @contextlib.contextmanager
 def opened(run: Run) -> Iterator[Scratch]:
-    """A new folder, on the destination's file system where that lends a place; removed in the end."""
+    """A new folder, where the destination lends a place (the store does) there, else in TMPDIR; removed in the end."""
     import shutil  # two that cost more than reading an archive that is a file
     import tempfile
 
