@@ -416,15 +416,43 @@ def test_what_was_whole_is_kept_when_a_batch_ends_with_an_error(store, content):
     assert read(content) == DATA
 
 
-def test_a_batch_that_could_not_place_says_so_ever_after(store, content):
-    with pytest.raises(Aborted, match="nothing more can be put in this batch"), store.batch() as batch:
+def test_a_batch_that_could_not_place_says_why_ever_after(store, content):
+    with pytest.raises(OSError, match="failpoint"), store.batch() as batch:
         space = batch.namespace("default")
         space.content.put(DATA, DIGEST, len(DATA))
         with failing("place.recorded:1:error"), pytest.raises(OSError, match="failpoint"):
             space.images.list()
-        space.content.put(DATA, DIGEST, len(DATA))
+        with pytest.raises(OSError, match="failpoint"):
+            space.content.put(DATA, DIGEST, len(DATA))
     assert not content.has(DIGEST)
     assert content.put(DATA, DIGEST, len(DATA)) is True
+
+
+@pytest.mark.parametrize("where", ["within", "at the end"])
+def test_a_full_disk_is_told_of_and_leaves_no_lease(store, monkeypatch, where):
+    batch = store.batch()
+    space = batch.namespace("default")
+
+    def place(_core, _group, **_options):
+        space.content.put(b"meanwhile", Digest.of(b"meanwhile"), 9, lease=lease.id)  # as another thread may
+        raise NoSpace("the disk is full")
+
+    monkeypatch.setattr("tranship.store.batch.place", place)
+    with pytest.raises(NoSpace, match="the disk is full"), batch, space.leases.holding() as lease:
+        space.content.put(DATA, DIGEST, len(DATA), lease=lease.id)
+        if where == "within":
+            space.images.list()
+    assert store.namespace("default").leases.list() == []
+
+
+def test_what_a_failed_transfer_has_brought_is_kept_though_its_lease_ends(store, content):
+    with pytest.raises(RuntimeError), store.batch() as batch:
+        space = batch.namespace("default")
+        with space.leases.holding() as lease:
+            space.content.put(DATA, DIGEST, len(DATA), lease=lease.id)
+            raise RuntimeError
+    assert read(content) == DATA
+    assert store.namespace("default").leases.list() == []
 
 
 def test_nothing_is_put_in_a_batch_that_has_ended(store, content):

@@ -13,7 +13,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from tranship.errors import Aborted
+from tranship.errors import Aborted, TranshipError
 from tranship.store.core import Scope
 from tranship.store.namespaces import check_name
 from tranship.store.placing import place, sync_files
@@ -111,6 +111,7 @@ class Batch:
 
     def flush(self) -> None:
         """Place everything that is in the batch, so that others see it. Once this has failed, the batch is of no more use."""
+        self._check()
         if not self._pending and not self._leaving:
             return
         with self._flushing:
@@ -133,5 +134,8 @@ class Batch:
                     self._leaving = {}
 
     def _check(self) -> None:
+        """Tell everybody, who may be faster than the one to whom it happened, why the batch is of no more use."""
+        if isinstance(self._broken, TranshipError | OSError):
+            raise self._broken
         if self._broken is not None:
             raise Aborted(f"nothing more can be put in this batch: {self._broken}") from self._broken

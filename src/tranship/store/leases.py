@@ -54,9 +54,14 @@ class Leases:
         lease = self._create(None, labels, expires, holder=self._scope.core.process.id)
         try:
             yield lease
-        finally:
-            with contextlib.suppress(NotFound):
-                self._delete(lease.id, durable=False)
+            self._scope.flush()  # what the batch has taken in names the lease
+        except BaseException:
+            with contextlib.suppress(Exception):  # of two errors the first is the one to tell of, here and below
+                self._scope.flush()  # so that another attempt finds what is whole
+            with contextlib.suppress(Exception):
+                self._end(lease.id)
+            raise
+        self._end(lease.id)
 
     def get(self, id: str) -> Lease:  # noqa: A002  # the field's name
         """The lease of an id; NotFound."""
@@ -86,10 +91,7 @@ class Leases:
 
     def delete(self, id: str) -> None:  # noqa: A002  # the field's name
         """Remove a lease; what it held alone goes with the next collection. NotFound."""
-        self._delete(id, durable=True)
-
-    def _delete(self, id: str, *, durable: bool) -> None:  # noqa: A002  # the field's name
-        with self._scope.write(durable=durable) as connection:
+        with self._scope.write() as connection:
             gone = connection.execute(
                 "DELETE FROM leases WHERE namespace = ? AND id = ?", (self._scope.namespace, id)
             ).rowcount
@@ -144,6 +146,11 @@ class Leases:
                 "INSERT INTO leases VALUES (?, ?, ?, ?, ?)", (self._scope.namespace, id, dumps(kept), created, holder)
             )
         return Lease(id, moment(created), kept)
+
+    def _end(self, id: str) -> None:  # noqa: A002  # the field's name
+        """Remove the lease of a transfer, even where its batch is of no more use."""
+        with self._scope.core.database.write(durable=False) as connection:
+            connection.execute("DELETE FROM leases WHERE namespace = ? AND id = ?", (self._scope.namespace, id))
 
     def _exists(self, connection: sqlite3.Connection, id: str) -> None:  # noqa: A002  # the field's name
         if not connection.execute(
