@@ -23,11 +23,20 @@ POINTS = {
         "place.renamed",
         "place.directory",
         "place.recorded",
+        "database.commit",
         "place.committed",
         "image.recorded",
     ),
-    "write": ("ingest.begun", "ingest.written", "place.synced", "place.renamed", "place.recorded", "place.committed"),
-    "collect": ("gc.marked", "gc.condemned", "gc.unlinked", "gc.swept"),
+    "write": (
+        "ingest.begun",
+        "ingest.written",
+        "place.synced",
+        "place.renamed",
+        "place.recorded",
+        "database.commit",
+        "place.committed",
+    ),
+    "collect": ("database.commit", "gc.marked", "gc.condemned", "gc.unlinked", "gc.swept"),
 }
 
 

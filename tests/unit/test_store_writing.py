@@ -13,6 +13,7 @@ from tranship.failpoints import arm
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 from tranship.store import Image, Resource, Store
+from tranship.store.database import Database
 
 DATA = os.urandom(3_000_000)
 DIGEST = Digest.of(DATA)
@@ -295,16 +296,56 @@ def test_a_writer_whose_ingest_was_aborted_cannot_commit(store, content):
     assert list((store.root / "ingest").iterdir()) == []
 
 
-def test_a_failed_commit_keeps_the_ingest(content):
+@pytest.mark.parametrize("point", ["place.recorded", "database.commit"])
+def test_a_failed_commit_keeps_the_ingest(store, content, point):
     with content.writer("kept") as writer:
         writer.write(DATA)
-        with failing("place.recorded:1:error"), pytest.raises(OSError, match="failpoint"):
+        with failing(f"{point}:1:error"), pytest.raises(OSError, match="failpoint"):
             writer.commit(len(DATA), DIGEST)
     assert not content.has(DIGEST)
+    assert not store.path_of(DIGEST).exists()
     with content.writer("kept") as writer:
         assert writer.offset == len(DATA)
         writer.commit(len(DATA), DIGEST)
     assert read(content) == DATA
+
+
+def test_a_failed_commit_leaves_no_file_under_a_digest(store, content):
+    with failing("database.commit:1:error"), pytest.raises(OSError, match="failpoint"):
+        content.put(DATA, DIGEST, len(DATA))
+    assert not store.path_of(DIGEST).exists()
+    with pytest.raises(OSError, match="failpoint"), store.batch() as batch, failing("database.commit:1:error"):
+        batch.namespace("default").content.put(DATA, DIGEST, len(DATA))
+        batch.flush()
+    assert not store.path_of(DIGEST).exists()
+
+
+def test_what_another_process_records_after_a_failed_commit_stays(store, content, monkeypatch):
+    write, calls = Database.write, []
+
+    def waiting(self, **options):
+        calls.append(self)
+        if len(calls) == 2:  # the first one has failed, and has let go of the lock
+            with Store.open(store.root) as other:
+                other.namespace("other").content.put(DATA, DIGEST, len(DATA))
+        return write(self, **options)
+
+    monkeypatch.setattr(Database, "write", waiting)
+    with failing("database.commit:1:error"), pytest.raises(OSError, match="failpoint"):
+        content.put(DATA, DIGEST, len(DATA))
+    assert len(calls) > 2
+    assert read(store.namespace("other").content) == DATA
+
+
+def test_a_vouched_file_does_not_stay_under_a_verified_record_when_the_commit_fails(store, content):
+    content.put(DATA, DIGEST, len(DATA))
+    store.path_of(DIGEST).unlink()
+    with content.draft(DIGEST, len(DATA)) as draft:
+        os.pwrite(draft.fd, DATA, 0)
+        with failing("database.commit:1:error"), pytest.raises(OSError, match="failpoint"):
+            draft.commit(vouched=True)
+    assert not store.path_of(DIGEST).exists()
+    content.put(DATA, DIGEST, len(DATA))
 
 
 @pytest.mark.parametrize("how", ["commit", "close"])

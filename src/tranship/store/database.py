@@ -24,6 +24,7 @@ from tranship.errors import (
     Unavailable,
     printable,
 )
+from tranship.failpoints import hit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -150,6 +151,7 @@ class Database:
             before = self._writer.total_changes
             try:
                 yield self._writer
+                hit("database.commit")
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:

@@ -55,7 +55,12 @@ class Placement:
     synced: bool = False  # its bytes are on the disk
     lost: bool = False  # they could not be brought there: what the file now reads as is not what the disk has
     named: bool = False  # set by `place`: the file has its name, so `path` is no more ours
-    stays: bool = False  # set by `place`: it mends a blob that was recorded before, whatever becomes of the transaction
+    known: bool = False  # set by `place`: the blob was recorded before its file got the name
+
+    @property
+    def stays(self) -> bool:
+        """Does the file mend a blob, so that it is right in its place whatever becomes of the transaction?"""
+        return self.known and not self.vouched
 
     def check_path(self) -> None:
         """NotFound when an ingest's path does not lead to its writer's file any more.
@@ -100,15 +105,19 @@ def _place(core: Core, placements: Sequence[Placement], *, durable: bool) -> Non
             ]
         sync_files(core, new)
     hit("place.synced")
-    with core.database.write(durable=durable) as connection:
-        try:
-            _name(core, connection, placements)
-            core.space.check(connection, sum(p.size for p in placements if p.named))
-            record(connection, placements)
-            hit("place.recorded")
-        except BaseException:
-            _take_back(core, placements)
-            raise
+    try:
+        with core.database.write(durable=durable) as connection:
+            try:
+                _name(core, connection, placements)
+                core.space.check(connection, sum(p.size for p in placements if p.named))
+                record(connection, placements)
+                hit("place.recorded")
+            except BaseException:
+                _take_back(core, placements)
+                raise
+    except BaseException:
+        _take_back_late(core, placements)
+        raise
 
 
 def _name(core: Core, connection: sqlite3.Connection, placements: Sequence[Placement]) -> None:
@@ -118,7 +127,7 @@ def _name(core: Core, connection: sqlite3.Connection, placements: Sequence[Place
         if core.full:  # again: what was there when we looked may have been collected since
             sync_files(core, [p])
         p.check_path()
-        p.stays = not p.vouched and is_recorded(connection, p.digest)
+        p.known = is_recorded(connection, p.digest)
         os.replace(p.path, core.layout.blob(p.digest))  # over what a crash may have left there without a row
         p.named = True
         if p.fd >= 0:
@@ -139,6 +148,15 @@ def _take_back(core: Core, placements: Sequence[Placement]) -> None:
                 p.named = False
                 if p.fd >= 0:
                     os.fchmod(p.fd, 0o600)
+
+
+def _take_back_late(core: Core, placements: Sequence[Placement]) -> None:
+    """The same after a COMMIT that failed, as on a full disk: the lock is gone, and what others have recorded since stays."""
+    left = [p for p in placements if p.named and not p.stays]
+    if left:
+        with contextlib.suppress(Exception), core.database.write(durable=False) as connection:
+            # What was known may have been hashed once: a file at a user's word does not stay in its place.
+            _take_back(core, [p for p in left if p.known or not is_recorded(connection, p.digest)])
 
 
 def is_whole(connection: sqlite3.Connection, layout: Layout, digest: Digest, size: int | None = None) -> bool:
