@@ -362,6 +362,38 @@ def test_verifying_puts_corrupt_blobs_aside_and_notes_when_the_others_were_read(
     assert [name.split("-")[1] for name in os.listdir(store.root / "quarantine")] == [bad.hex]
 
 
+@pytest.mark.parametrize("check", ["verify", "fsck"])
+def test_what_was_brought_anew_while_the_old_file_was_hashed_stays(store, check):
+    digest = add(store, b"evil")
+    spoil(store, digest, b"live")
+
+    def meanwhile(_count):
+        if not os.listdir(store.root / "quarantine"):
+            assert store.verify([digest]).corrupt == (digest,)  # as another process may
+            add(store, b"evil")
+
+    if check == "verify":
+        assert store.verify(advance=meanwhile).corrupt == ()
+    else:
+        assert store.fsck(deep=True, advance=meanwhile).ok
+    assert b"".join(store.namespace("default").content.read(digest)) == b"evil"
+    assert len(os.listdir(store.root / "quarantine")) == 1
+
+
+def test_a_file_is_not_taken_for_hashed_because_the_one_before_it_was(store):
+    digest, content = add(store, b"good"), store.namespace("default").content
+
+    def meanwhile(_count):
+        store.path_of(digest).unlink()
+        with content.draft(digest, 4) as draft:
+            os.pwrite(draft.fd, b"evil", 0)
+            draft.commit(vouched=True)
+
+    store.verify([digest], advance=meanwhile)
+    assert content.vouched([digest]) == {digest}
+    assert content.info(digest).verified_at is None
+
+
 def test_an_incomplete_index_needs_one_whole_child(store):
     import json
 

@@ -10,6 +10,7 @@ import pytest
 from support import graphs
 from tranship import Archive, Layout, Outcome, Store, transfer
 from tranship.errors import DigestMismatch
+from tranship.store import Store as OpenStore
 
 
 @pytest.fixture
@@ -63,6 +64,19 @@ def test_a_later_transfer_hashes_what_came_at_a_users_word(
     transfer(Store(root=tmp_path / "store"), Layout(tmp_path / "out"))
     assert graphs.images(tmp_path / "out") == graphs.images(images("large"))
     assert vouched(tmp_path / "store") == 0
+
+
+def test_what_another_process_puts_aside_first_comes_again(
+    archive: Path, images: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corrupt(archive)
+    transfer(Archive(archive), Store(root=tmp_path / "store"), verification="trusted")
+    verify = OpenStore.verify
+    monkeypatch.setattr(OpenStore, "verify", lambda store, digests: [verify(store, digests) for _ in range(2)][1])
+    summary = transfer(Layout(images("large")), Store(root=tmp_path / "store"))
+    assert summary.counts[Outcome.ADOPTED] == 1
+    transfer(Store(root=tmp_path / "store"), Layout(tmp_path / "out"))
+    assert graphs.images(tmp_path / "out") == graphs.images(images("large"))
 
 
 def test_without_trust_wrong_bytes_do_not_come_in(archive: Path, tmp_path: Path) -> None:

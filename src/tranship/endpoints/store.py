@@ -290,7 +290,9 @@ class StoreDestination:
         """Hash what is here at a user's word alone; what turns out wrong is put aside and comes again."""
         vouched = self._space.content.vouched(self._present)
         if vouched:
-            self._present.difference_update(self._store.verify(sorted(vouched)).corrupt)
+            self._store.verify(sorted(vouched))
+            wanted = {digest: self._labels.get(digest, {}) for digest in vouched}
+            self._present -= vouched - self._space.content.ensure_all(wanted, lease=self._lease)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Is it here, and held?"""

@@ -17,10 +17,11 @@ from tranship.store.mark import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from tranship import pump
     from tranship.store.core import Core
-    from tranship.store.health import Kind
+    from tranship.store.health import Hashed, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +82,23 @@ def _blob_problems(
     core: Core, digest: Digest, size: int, *, repair: bool, deep: bool, advance: pump.Advance
 ) -> Iterator[Problem]:
     fault = health.file_fault(core, digest, size)
-    if fault is None and deep:
-        found = health.hash_of(core, digest, advance)
-        if found is not None and found[0] != digest:
-            fault = "corrupt", f"blob {digest} has bytes with digest {found[0]}"
-    if fault is None:
-        return
-    with core.database.write() as connection:  # nobody collects it while we look once more
-        still = connection.execute("SELECT 1 FROM content WHERE digest = ?", (digest,)).fetchone()
-        fault = health.file_fault(core, digest, size) or (fault if fault[0] == "corrupt" else None)
-        images = health.needed_by(connection, digest)
-    if still and fault:
+    hashing: AbstractContextManager[Hashed | None] = (
+        health.hashed(core, digest, advance) if fault is None and deep else contextlib.nullcontext()
+    )
+    with hashing as found:
+        if found is not None and found.digest != digest:
+            fault = "corrupt", f"blob {digest} has bytes with digest {found.digest}"
+        if fault is None:
+            return
+        with core.database.write() as connection:  # nobody collects it while we look once more
+            recorded = connection.execute("SELECT 1 FROM content WHERE digest = ?", (digest,)).fetchone()
+            is_there = found is not None and found.is_at(core.layout.blob(digest))
+            fault = health.file_fault(core, digest, size) or (fault if is_there else None)
+            images = health.needed_by(connection, digest)
+    if recorded and fault:
         kind, detail = fault
-        if repair:
-            health.set_aside(core, digest)
+        if repair:  # which has the store for itself
+            health.set_aside(core, digest, lambda: True)
         yield Problem(kind, digest, f"{detail}; needed by {images or 'no image'}", repaired=repair)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from tranship import files, pump
@@ -19,7 +20,7 @@ from tranship.store.values import now
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from tranship.store.core import Core
 
@@ -33,6 +34,21 @@ class VerifyReport:
     checked: int  # blobs
     bytes: int
     corrupt: tuple[Digest, ...]  # now in quarantine, and gone from every namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """What a blob's file turned out to be."""
+
+    digest: Digest
+    size: int
+    fd: int  # open, so that no other file can be taken for it
+
+    def is_at(self, path: str) -> bool:
+        """Is the file there still, or has another one taken its place?"""
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self.fd), os.stat(path))
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +123,37 @@ def verify(
     corrupt = []
     paced = _paced(advance, rate)
     for digest in digests:
-        found = hash_of(core, digest, paced)
-        if found is None:
-            continue
-        checked, total = checked + 1, total + found[1]
-        if found[0] == digest:
-            with core.database.write(durable=False) as connection:
-                connection.execute("UPDATE blobs SET verified_at = ?, vouched = 0 WHERE digest = ?", (now(), digest))
-        else:
-            set_aside(core, digest)
-            corrupt.append(digest)
+        with hashed(core, digest, paced) as found:
+            if found is None:
+                continue
+            checked, total = checked + 1, total + found.size
+            if found.digest == digest:
+                _note_sound(core, digest, found)
+            elif set_aside(core, digest, partial(found.is_at, core.layout.blob(digest))):
+                corrupt.append(digest)
     return VerifyReport(checked, total, tuple(corrupt))
 
 
-def hash_of(core: Core, digest: Digest, advance: pump.Advance) -> tuple[Digest, int] | None:
-    """The digest that the file really has, and its length; None when there is no file."""
+@contextlib.contextmanager
+def hashed(core: Core, digest: Digest, advance: pump.Advance) -> Iterator[Hashed | None]:
+    """Hash the file of a blob, which stays open for the block; None when there is none."""
     try:
         fd = os.open(core.layout.blob(digest), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        yield None
+        return
     try:
         hasher = digest.hasher()
         count = pump.hash_range(fd, 0, os.fstat(fd).st_size, hasher, advance=advance)
-        return Digest.from_hash(digest.algorithm, hasher), count
+        yield Hashed(Digest.from_hash(digest.algorithm, hasher), count, fd)
     finally:
         os.close(fd)
+
+
+def _note_sound(core: Core, digest: Digest, found: Hashed) -> None:
+    with core.database.write(durable=False) as connection:
+        if found.is_at(core.layout.blob(digest)):
+            connection.execute("UPDATE blobs SET verified_at = ?, vouched = 0 WHERE digest = ?", (now(), digest))
 
 
 def _paced(advance: pump.Advance, rate: float | None) -> pump.Advance:
@@ -149,21 +171,21 @@ def _paced(advance: pump.Advance, rate: float | None) -> pump.Advance:
     return paced
 
 
-def set_aside(core: Core, digest: Digest) -> str | None:
+def set_aside(core: Core, digest: Digest, is_so: Callable[[], object]) -> bool:
     """Move a corrupt blob into quarantine and forget it in every namespace, so that it can be fetched again.
 
-    Returns where it is now; None when there was no file.
+    Only if it `is_so` still when nobody else can write: another process may have put the blob aside and brought it anew.
     """
     target = f"{core.layout.root}/quarantine/{digest.algorithm}-{digest.hex}-{time.time_ns()}"
     with core.database.write() as connection:
-        moved = False
+        if not is_so():
+            return False
         with contextlib.suppress(FileNotFoundError):
             os.rename(core.layout.blob(digest), target)
-            moved = True
         hit("aside.moved")
         connection.execute("DELETE FROM content WHERE digest = ?", (digest,))
         connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
-    return target if moved else None
+    return True
 
 
 def file_fault(core: Core, digest: Digest, size: int) -> tuple[Kind, str] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tranship import files
@@ -112,8 +113,8 @@ def _check_blobs(core: Core, since: int, *, hashes: bool) -> None:
         if fault is not None:
             with core.database.read() as connection:
                 images = health.needed_by(connection, digest)
-            health.set_aside(core, digest)
-            log.warning("%s, and is forgotten; needed by %s", fault[1], images or "no image")
+            if health.set_aside(core, digest, partial(health.file_fault, core, digest, size)):
+                log.warning("%s, and is forgotten; needed by %s", fault[1], images or "no image")
     if hashes:
         for digest in health.verify(core, [Digest(digest) for digest, _ in rows]).corrupt:
             log.warning("blob %s did not survive the machine's stop, and is forgotten", digest)
