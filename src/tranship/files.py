@@ -13,7 +13,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from tranship.errors import InvalidArgument, NoSpace, NotFound, printable
+from tranship.errors import AlreadyExists, InvalidArgument, NoSpace, NotFound, printable
 from tranship.failpoints import hit
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ Durability = Literal["full", "process"]  # full: survives a power cut on return;
 
 _FICLONERANGE = 0x4020940D  # linux/fs.h
 _NOT_CLONABLE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.ETXTBSY}
+_NOT_LINKABLE = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK
 
 
@@ -80,13 +81,18 @@ def make_directory(path: str, *, durability: Durability = "full") -> None:
 
 @contextlib.contextmanager
 def replacing(
-    path: str, *, durability: Durability = "full", mode: int = 0o666, dir_fd: int | None = None
+    path: str,
+    *,
+    durability: Durability = "full",
+    mode: int = 0o666,
+    dir_fd: int | None = None,
+    clobber: bool = True,
 ) -> Iterator[int]:
     """Give the descriptor of a new file that takes `path`'s place when the block ends well, and vanishes when it does not.
 
     The new file stands beside the old one under a hidden name until then, locked by its writer: what writers have left that
     were killed is removed by the next one. An existing file's permissions are kept. With `dir_fd`, `path` is a bare name in
-    that directory, wherever somebody may move it meanwhile.
+    that directory, wherever somebody may move it meanwhile. Without `clobber` what is at `path` by then stays: AlreadyExists.
     """
     folder, name = os.path.split(path)
     prefix = f".{os.fsdecode(os.fsencode(name)[:200])}."  # 255 bytes is what a name may have
@@ -104,7 +110,8 @@ def replacing(
             if durability == "full":
                 sync(fd)
             hit("file.synced")
-            os.replace(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            if clobber or not _link(temporary, path, dir_fd):
+                os.replace(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         finally:
             os.close(fd)
     except BaseException:
@@ -114,6 +121,28 @@ def replacing(
     hit("file.renamed")
     if durability == "full":
         fsync_directory(folder or ".", dir_fd=dir_fd)
+
+
+def exists_already(path: str) -> AlreadyExists:
+    """The error of what must not be replaced."""
+    return AlreadyExists(f"{printable(path)} exists already")
+
+
+def _link(temporary: str, path: str, dir_fd: int | None) -> bool:
+    """Move a file to where nothing is, in one step; AlreadyExists. False where there are no links: then after a look."""
+    try:
+        os.link(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except FileExistsError:
+        raise exists_already(path) from None
+    except OSError as error:
+        if error.errno not in _NOT_LINKABLE:
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+            raise exists_already(path) from None
+        return False
+    os.unlink(temporary, dir_fd=dir_fd)
+    return True
 
 
 def _open_locked(folder: str, prefix: str, mode: int, dir_fd: int | None) -> tuple[int, str]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tranship import Archive, Layout, Store, plan, transfer
+from torture.content import NAME, in_memory
+from tranship import Archive, Layout, Limits, Store, plan, transfer
+from tranship.engine.protocols import Blob
+from tranship.engine.run import Run
 from tranship.errors import AlreadyExists, InvalidArgument
+from tranship.model.descriptor import Descriptor
+from tranship.testing.memory import Memory, MemorySource
 
 
 def test_a_plan_for_a_store_that_is_not_there_does_not_make_it(images: Callable[[str], Path], tmp_path: Path) -> None:
@@ -53,3 +61,56 @@ def test_names_that_do_not_fit_are_refused_by_a_plan(images: Callable[[str], Pat
 def test_an_archive_of_a_plan_is_not_made(images: Callable[[str], Path], tmp_path: Path) -> None:
     assert plan(Layout(images("small")), Archive(tmp_path / "a.tar")).bytes > 0
     assert os.listdir(tmp_path) == []
+
+
+def busy(act: Callable[[], object]) -> Memory:
+    """An image; `act` happens while its layer is moved, which is after names were looked at."""
+    given = in_memory(NAME, 1, [500])
+
+    class Source(MemorySource):
+        def blob(self, descriptor: Descriptor) -> Blob:
+            if descriptor.kind == "layer":
+                act()
+            return super().blob(descriptor)
+
+    class Busy(Memory):
+        @contextlib.contextmanager
+        def open_source(self, run: Run) -> Iterator[MemorySource]:
+            del run
+            yield Source(given)
+
+    return Busy()
+
+
+def test_a_name_that_is_taken_while_its_image_comes_does_not_move(tmp_path: Path) -> None:
+    def take() -> None:
+        transfer(in_memory(NAME, 2, [700]), Store(root=tmp_path / "store"), limits=Limits(jobs=1))
+
+    with pytest.raises(AlreadyExists, match=f"{NAME} is in the store already") as caught:
+        transfer(busy(take), Store(root=tmp_path / "store", clobber=False), limits=Limits(jobs=1))
+    assert caught.value.side == "destination"
+    with Store(root=tmp_path / "store").open() as store:
+        there = store.namespace("default").images.get(NAME)
+    assert there.target == in_memory(NAME, 2, [700]).names[NAME]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_file_that_appears_while_an_archive_is_made_stays(
+    compression: Any, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "as FAT answers")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    path = tmp_path / "a.tar"
+    end = Archive(path, compression=compression, clobber=False)
+    with pytest.raises(AlreadyExists, match=r"a\.tar exists already"):
+        transfer(busy(lambda: path.write_bytes(b"mine")), end)
+    assert path.read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["a.tar"]
+    path.unlink()
+    transfer(in_memory(NAME, 1, [500]), end)
+    assert os.listdir(tmp_path) == ["a.tar"]
+    assert [root.name for root in transfer(Archive(path), Memory()).roots] == [NAME]

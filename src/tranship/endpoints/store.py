@@ -14,7 +14,7 @@ from tranship.endpoints.choosing import check_pinned, patterns
 from tranship.endpoints.files import FileBlob, whole_file
 from tranship.engine import spans
 from tranship.engine.verify import check_size
-from tranship.errors import AlreadyExists, NotFound, printable
+from tranship.errors import NotFound, printable
 from tranship.files import Durability, no_space_as_error
 from tranship.model import choices, naming
 from tranship.model.descriptor import Root
@@ -356,7 +356,10 @@ class StoreDestination:
         if self._origins:
             self._space.content.ensure_all(self._origin_labels(), lease=self._lease)
         images = [root for root in self._images if root.subject is None]
-        self._space.images.put_all(Image(root.name or "", root.descriptor, self._value.labels) for root in images)
+        self._space.images.put_all(
+            (Image(root.name or "", root.descriptor, self._value.labels) for root in images),
+            clobber=self._value.clobber,
+        )
         return self._images
 
     def _origin_labels(self) -> dict[Digest, dict[str, str]]:
@@ -365,14 +368,12 @@ class StoreDestination:
         return {digest: naming.noted(info(digest).labels, origins) for digest, origins in self._origins.items()}
 
     def _refuse_taken(self) -> None:
+        """Now, rather than when everything has been moved; `put_all` looks again."""
+        from tranship.store.images import check_free
+
         for root in self._images:
             with contextlib.suppress(NotFound):
-                taken = self._space.images.get(root.name or "")
-                if taken.target.digest != root.descriptor.digest:
-                    raise AlreadyExists(
-                        f"image {printable(taken.name)} is in the store already, with digest {taken.target.digest}",
-                        side="destination",
-                    )
+                check_free(self._space.images.get(root.name or ""), root.descriptor.digest)
 
 
 def gc_labels(document: Document) -> dict[str, str]:

@@ -77,14 +77,16 @@ class Images:
         """Make the name, or move it: from one moment to the next, old or new. Labels are replaced, `created_at` stays."""
         return self.put_all((image,))[0]
 
-    def put_all(self, images: Iterable[Image]) -> tuple[Image, ...]:
-        """`put` many, all of them or none."""
+    def put_all(self, images: Iterable[Image], *, clobber: bool = True) -> tuple[Image, ...]:
+        """`put` many, all of them or none. With clobber=False AlreadyExists where a name would move to another target."""
         images = tuple(images)
         for image in images:
             _check(image)
         with self._scope.write() as connection:
             for image in images:
                 old = self._find(connection, image.name)
+                if old is not None and not clobber:
+                    check_free(old, image.target.digest)
                 time = now()
                 self._write(connection, image, time if old is None else microseconds(old.created_at), time)
             hit("image.recorded")
@@ -155,6 +157,12 @@ class ByName(Mapping[str, Image]):
         if self._all is None:
             self._all = {image.name: image for image in self._images.list()}
         return self._all
+
+
+def check_free(there: Image, digest: Digest) -> None:
+    """AlreadyExists when a name that must not move points at something else than this."""
+    if there.target.digest != digest:
+        raise AlreadyExists(f"image {printable(there.name)} is in the store already, with digest {there.target.digest}")
 
 
 def _check(image: Image) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tranship.cli import names, options, output
-from tranship.errors import AlreadyExists, InvalidArgument, printable
+from tranship.errors import InvalidArgument, printable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -41,12 +41,7 @@ def run(args: Namespace) -> None:
         images = store.namespace(options.namespace_of(args)).images
         image = images.get(found[0])
         naming.rename([Root(image.target)], new)  # refuses a name with another digest in it
-        if args.no_clobber:
-            present = {one.name: one.target.digest for one in images.list()}
-            taken = [name for name in new if present.get(name, image.target.digest) != image.target.digest]
-            if taken:
-                raise AlreadyExists(f"{printable(taken[0])} is {present[taken[0]]} already")
-        images.put_all(Image(name, image.target, image.labels) for name in new)
+        images.put_all((Image(name, image.target, image.labels) for name in new), clobber=not args.no_clobber)
     if args.json:
         output.print_json({"images": [{"name": name, **image.target.plain.to_json()} for name in new]})
     else:

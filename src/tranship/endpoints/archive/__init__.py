@@ -176,10 +176,8 @@ class Archive:
                 yield destination
 
     def _check_place(self, path: str | None) -> None:
-        if path is not None and not self.clobber and os.path.lexists(path):
-            from tranship.errors import AlreadyExists
-
-            raise AlreadyExists(f"{printable(path)} exists already")
+        if path is not None and not self.clobber and os.path.lexists(path):  # and again when the file gets its name
+            raise files.exists_already(path)
         if path is not None and os.path.isdir(path):
             raise InvalidArgument(f"{printable(path)} is a directory", hint=f"an OCI layout is written oci:{path}")
 
@@ -220,7 +218,10 @@ class _LazyFile:
 
     def write(self, chunk: memoryview, /) -> int:
         if self._fd < 0:
-            self._fd = self._stack.enter_context(files.replacing(self._path, durability=self._value.durability))
+            value = self._value
+            self._fd = self._stack.enter_context(
+                files.replacing(self._path, durability=value.durability, clobber=value.clobber)
+            )
         return os.write(self._fd, chunk)
 
     def close(self) -> None:

@@ -92,7 +92,9 @@ class FileDestination(_Writing):
         arranged = self._arranged = self.arranged(plan)
         if arranged.arrangement.size > MAX_SIZE:
             raise NoSpace(f"no file can have {arranged.arrangement.size} bytes", path=self._path)
-        self._fd = self._file.enter_context(files.replacing(self._path, durability=self.value.durability))
+        self._fd = self._file.enter_context(
+            files.replacing(self._path, durability=self.value.durability, clobber=self.value.clobber)
+        )
         os.ftruncate(self._fd, arranged.arrangement.size)  # padding and the trailer are zeros, and holes read as such
         for placed in arranged.arrangement.members:
             data = placed.header + arranged.known.get(placed.entry.name, b"")
