@@ -10,7 +10,7 @@ import pytest
 from support import store_work
 from support.disks import cut_power, mounted, tool
 from tranship.errors import AlreadyExists, NoSpace
-from tranship.store import Store
+from tranship.store import Image, Store
 
 pytestmark = pytest.mark.root
 
@@ -41,10 +41,7 @@ def test_a_full_disk_is_said_and_work_goes_on_when_there_is_room(tmp_path, kind)
 
 
 def test_what_was_acknowledged_survives_power_cuts(tmp_path):
-    image = tmp_path / "image"
-    with open(image, "wb") as file:
-        file.truncate(64 << 20)
-    tool("mkfs.ext4", "-q", image)
+    image = disk_image(tmp_path)
     for cut in range(5):
         with mounted(tmp_path / "disk", "-o", "loop", image) as disk:
             acknowledged = run_until_cut(disk, 2 + 3 * cut)
@@ -57,6 +54,35 @@ def test_what_was_acknowledged_survives_power_cuts(tmp_path):
             for found in store.namespace("default").images.list():
                 store.namespace("default").images.delete(found.name)
             store.gc()
+
+
+@pytest.mark.parametrize("how", ["transfer", "tag"])
+def test_what_others_did_not_wait_for_survives_once_it_is_acknowledged(tmp_path, how):
+    image = disk_image(tmp_path)
+    with mounted(tmp_path / "disk", "-o", "loop", image) as disk:
+        with Store.open(disk / "store", durability="process") as store:
+            store_work.add_image(store.namespace("default"), "lax", "v1")
+        with Store.open(disk / "store") as store:
+            target = store.namespace("default").images.get("lax").target
+            if how == "tag":
+                store.namespace("default").images.put(Image("app", target))
+            else:
+                with store.batch() as batch:
+                    space = batch.namespace("default")
+                    wanted = {info.digest: {} for info in space.content.walk()}
+                    assert space.content.ensure_all(wanted) == set(wanted)
+                    space.images.put(Image("app", target))
+        cut_power(disk)
+    with mounted(tmp_path / "disk", "-o", "loop", image) as disk, Store.open(disk / "store") as store:
+        store_work.assert_whole(store, "default", "app", ["v1"])
+
+
+def disk_image(folder: Path) -> Path:
+    image = folder / "image"
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    tool("mkfs.ext4", "-q", image)
+    return image
 
 
 def run_until_cut(disk: Path, wanted: int) -> int:

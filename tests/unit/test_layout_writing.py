@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import graphs
-from tranship import Layout, Limits, Store, transfer
+from tranship import Layout, Limits, Store, plan, transfer
 from tranship.testing.graphs import random_images
 from tranship.testing.memory import Memory, MemorySource
 
@@ -70,6 +70,17 @@ def test_linked_blobs_of_a_store_that_does_not_wait_reach_the_disk(synced: set[i
     assert unsynced(tmp_path / "layout", synced) == []
     blobs = [path.stat() for path in (tmp_path / "layout" / "blobs").rglob("*") if path.is_file()]
     assert {blob.st_nlink for blob in blobs if stat.S_ISREG(blob.st_mode)} >= {2}, "none was linked"
+
+
+@pytest.mark.parametrize("verification", ["parallel", "trusted"])
+def test_blobs_that_were_there_before_reach_the_disk(synced: set[int], tmp_path: Path, verification: Any) -> None:
+    transfer(images(), Layout(tmp_path / "layout", durability="process"))
+    assert synced == set()
+    plan(images(), Layout(tmp_path / "layout"))
+    assert synced == set()
+    transfer(images(), Layout(tmp_path / "layout"), verification=verification)
+    blobs = {str(path) for path in (tmp_path / "layout" / "blobs").rglob("*")}
+    assert blobs & set(unsynced(tmp_path / "layout", synced)) == set()
 
 
 def test_a_layout_that_is_moved_while_it_is_written_is_whole_where_it_is(tmp_path: Path) -> None:

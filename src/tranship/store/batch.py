@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from tranship.errors import Aborted, TranshipError
 from tranship.store.core import Scope
 from tranship.store.namespaces import check_name
-from tranship.store.placing import place, sync_files
+from tranship.store.placing import place, sync_files, sync_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +45,7 @@ class Batch:
         self._leaving: dict[tuple[str, str], Placement] = {}  # the group that is being placed
         self._bytes = 0
         self._broken: BaseException | None = None
+        self.leans = False  # on blobs that were there before, whoever brought them
 
     def namespace(self, name: str) -> NamespaceView:
         """A view of a namespace whose changes belong to this batch."""
@@ -60,6 +61,8 @@ class Batch:
         # Of two errors the first is the one to tell of.
         with contextlib.suppress(Exception) if kind is not None else contextlib.nullcontext(), self._ending():
             self.flush()
+            if self.leans and kind is None:
+                sync_others(self._core)
             self._core.database.settle()
 
     @contextlib.contextmanager

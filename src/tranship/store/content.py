@@ -202,7 +202,12 @@ class Content:
                     lasting |= placing.add_record(connection, scope.namespace, digest, labels, now())
                     placing.hold(connection, scope.namespace, lease, digest)
                     here.add(digest)
-        if lasting and scope.batch is None:
+        found = not here.isdisjoint(rest)
+        if scope.batch is not None:
+            scope.batch.leans |= found
+        elif lasting:
+            if found:
+                placing.sync_others(scope.core)
             scope.core.database.settle()
         return here
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from tranship.failpoints import hit
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
 from tranship.store import labels as label_rules
-from tranship.store.placing import hold
+from tranship.store.placing import hold, sync_others
 from tranship.store.values import Image, dumps, loads, microseconds, moment, now
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Images:
     def create(self, image: Image, *, lease: str | None = None, at: datetime | None = None) -> Image:
         """Make a name; AlreadyExists when it is taken. `at` sets both times (containerd's source_date_epoch)."""
         _check(image)
-        with self._scope.write() as connection:
+        with self._naming() as connection:
             if self._find(connection, image.name) is not None:
                 raise AlreadyExists(f'image "{printable(image.name)}": already exists')
             self._write(connection, image, microseconds(at) if at is not None else now(), None)
@@ -66,7 +67,7 @@ class Images:
         """Change an image by a field mask: `labels`, `labels.KEY`, `target`, `annotations`, `annotations.KEY`; none replaces
         everything. NotFound; InvalidArgument for other paths. `created_at` stays.
         """  # fmt: skip
-        with self._scope.write() as connection:
+        with self._naming() as connection:
             old = self._get(connection, image.name)
             new = _masked(old, image, fieldpaths) if fieldpaths else image
             _check(new)
@@ -82,7 +83,7 @@ class Images:
         images = tuple(images)
         for image in images:
             _check(image)
-        with self._scope.write() as connection:
+        with self._naming() as connection:
             for image in images:
                 old = self._find(connection, image.name)
                 if old is not None and not clobber:
@@ -91,6 +92,14 @@ class Images:
                 self._write(connection, image, time if old is None else microseconds(old.created_at), time)
             hit("image.recorded")
             return tuple(self._get(connection, image.name) for image in images)
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that gives names: to what is on the disk, of whomever it came. (A batch sees to that at its end.)"""
+        if self._scope.batch is None:
+            sync_others(self._scope.core)
+        with self._scope.write() as connection:
+            yield connection
 
     def delete(self, name: str, *, target: Digest | None = None) -> None:
         """Remove a name; NotFound when it is absent, or when it points at something else than `target`."""

@@ -90,6 +90,8 @@ def place(core: Core, placements: Sequence[Placement], *, durable: bool = True) 
     """
     with files.no_space_as_error(core.layout.root):
         _place(core, placements, durable=durable)
+    if not all(p.named for p in placements):
+        sync_others(core)
     hit("place.committed")
     for p in placements:
         p.drop()
@@ -298,8 +300,20 @@ def _sync_file(path: str) -> None:
         os.close(fd)
 
 
+def sync_others(core: Core) -> None:
+    """Bring blobs to the disk that others have written without waiting for it, before they are counted on for good."""
+    if core.full:
+        with core.database.read() as connection:
+            lax = connection.execute("SELECT 1 FROM meta WHERE key = 'lax' AND value = 1").fetchone()
+        if lax is not None:
+            _sync_filesystem(core)
+
+
 def _sync_filesystem(core: Core) -> None:
     """syncfs(2), which Python has not got. It tells of a write error once to each descriptor opened before the error."""
+    if not sys.platform.startswith("linux"):
+        os.sync()
+        return
     import ctypes
 
     if ctypes.CDLL(None, use_errno=True).syncfs(core.root_fd) != 0:

@@ -86,10 +86,11 @@ class LayoutDestination:
             found = look(folder, descriptor)
             if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != descriptor.size:
                 return False
-            if self._run.verification == "trusted":
-                return True
             with whole_file(files.open_regular(layout.blob_path(descriptor.digest), dir_fd=folder)) as span:
-                spans.check(span.fd, 0, descriptor, self._run)
+                if self._run.verification != "trusted":
+                    spans.check(span.fd, 0, descriptor, self._run)
+                if self._value.durability == "full" and not self._run.dry:  # whoever wrote it may not have waited
+                    files.sync(span.fd)
         except TranshipError as error:
             if error.code in ("NOT_FOUND", "DATA_LOSS", "INVALID_ARGUMENT"):
                 return False  # it will be written anew
