@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,21 @@ def test_a_plan_counts_what_a_store_has(images: Callable[[str], Path], tmp_path:
     transfer(Layout(images("small")), store)
     todo = plan(Layout(images("small")), store)
     assert (todo.bytes_to_move, len(todo.present)) == (0, 3)
+
+
+@pytest.mark.parametrize("namespace", ["default", "mistyped"])
+def test_a_plan_leaves_the_database_of_a_store_as_it_is(
+    namespace: str, images: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def everything() -> list[str]:
+        with contextlib.closing(sqlite3.connect(tmp_path / "store" / "state.db")) as connection:
+            return list(connection.iterdump())
+
+    transfer(Layout(images("multi")), Store(root=tmp_path / "store"))
+    before = everything()
+    todo = plan(Layout(images("multi")), Store(root=tmp_path / "store", namespace=namespace))
+    assert (todo.bytes_to_move == 0) == (namespace == "default")
+    assert everything() == before
 
 
 @pytest.mark.parametrize("end", ["store", "layout"])

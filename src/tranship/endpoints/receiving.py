@@ -47,7 +47,7 @@ class RefTaken(Exception):  # no error: a step on the way
     """Another transfer is receiving the same blob."""
 
 
-def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, lease: str, run: Run) -> None:
+def receive(blob: Blob, content: Content, labels: Mapping[str, str] | None, lease: str | None, run: Run) -> None:
     """Receive the blob, from where an earlier transfer was cut. DigestMismatch drops what is there."""
     descriptor = blob.descriptor
     ref, meter = key(descriptor.plain), run.meter(descriptor)

@@ -14,7 +14,7 @@ from tranship.endpoints.choosing import check_pinned, patterns
 from tranship.endpoints.files import FileBlob, whole_file
 from tranship.engine import spans
 from tranship.engine.verify import check_size
-from tranship.errors import NotFound, printable
+from tranship.errors import DataLoss, NotFound, printable
 from tranship.files import Durability, no_space_as_error
 from tranship.model import choices, naming
 from tranship.model.descriptor import Root
@@ -115,7 +115,7 @@ class Store:
         """Open for writing: a lease keeps what arrives until it has a name, and one batch makes it durable."""
         with self._store_to_plan_for() if run.dry else self._store() as store, store.batch() as batch:
             space = batch.namespace(self.namespace)
-            with self._held(space) as lease:
+            with self._held(space, run) as lease:
                 yield StoreDestination(self, run, store, space, lease)
 
     def _store(self, *, create: bool = True) -> AbstractContextManager[OpenStore]:
@@ -134,8 +134,10 @@ class Store:
                 store = stack.enter_context(replace(self, root=f"{folder}/store", durability="process").open())
             yield store
 
-    def _held(self, space: NamespaceView) -> AbstractContextManager[Lease]:
-        return contextlib.nullcontext(space.leases.get(self.lease)) if self.lease else space.leases.holding()
+    def _held(self, space: NamespaceView, run: Run) -> AbstractContextManager[Lease | None]:
+        if self.lease:
+            return contextlib.nullcontext(space.leases.get(self.lease))
+        return contextlib.nullcontext() if run.dry else space.leases.holding()
 
 
 class StoreBlob(FileBlob):
@@ -236,12 +238,12 @@ class StoreDestination:
 
     workers = 4
 
-    def __init__(self, value: Store, run: Run, store: OpenStore, space: NamespaceView, lease: Lease) -> None:
+    def __init__(self, value: Store, run: Run, store: OpenStore, space: NamespaceView, lease: Lease | None) -> None:
         self._value = value
         self._run = run
         self._store = store
         self._space = space
-        self._lease = lease.id
+        self._lease = lease.id if lease is not None else None  # a plan takes none
         self._labels: dict[Digest, dict[str, str]] = {}
         self._present: set[Digest] = set()
         self._origins: dict[Digest, set[str]] = {}  # of each blob the repositories from which it came
@@ -256,6 +258,10 @@ class StoreDestination:
 
     def document(self, descriptor: Descriptor) -> bytes | None:
         """A document that is here, held by the transfer's lease."""
+        if self._run.dry:  # nothing is held or recorded for the sake of a plan
+            with contextlib.suppress(NotFound, DataLoss):
+                return self._space.content.read_bytes(descriptor.digest, MAX_DOCUMENT)
+            return None
         if not self._space.content.ensure(descriptor.digest, lease=self._lease):
             return None
         return self._space.content.read_bytes(descriptor.digest, MAX_DOCUMENT)
