@@ -1,6 +1,8 @@
 """Collection removes what nobody refers to, and nothing else; the store can be counted, checked and mended."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -292,6 +294,19 @@ def test_usage_counts_blobs_and_what_can_be_freed(store):
     assert usage.free_bytes > 0
     store.gc()
     assert store.usage().reclaimable_blobs == 0
+
+
+def test_a_record_without_its_blob_counts_nothing_and_is_found(store):
+    add(store, b"12345")
+    with contextlib.closing(sqlite3.connect(store.root / "state.db")) as connection, connection:
+        connection.execute("DELETE FROM blobs")
+    usage = store.usage()
+    assert (usage.blobs, usage.bytes) == (0, 0)
+    assert (usage.namespaces["default"].blobs, usage.namespaces["default"].bytes) == (1, 0)
+    problems = store.fsck(deep=True).problems
+    assert [(problem.kind, problem.detail) for problem in problems] == [
+        ("database", "a row of content refers to nothing")
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------- checking

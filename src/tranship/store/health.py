@@ -97,7 +97,7 @@ def usage(core: Core) -> Usage:
         quota=core.space.quota,
         namespaces={
             namespace: NamespaceUsage(
-                len(records.images), len(records.content), sum(sizes[digest] for digest in records.content)
+                len(records.images), len(records.content), sum(sizes.get(digest, 0) for digest in records.content)
             )
             for namespace, (records, _) in sorted(marked.items())
         },
