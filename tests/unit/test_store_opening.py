@@ -157,7 +157,7 @@ def test_repairing_needs_the_store_alone(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------ after a bad end
 
 
-def abandon(root, *, reboot=False, durability="full"):
+def abandon(root, *, rebooted=False, durability="full"):
     """A store as a killed process leaves it, perhaps on a machine that was stopped then."""
     script = (
         "import os, sys; from tranship.store import Store; from tranship.model.digest import Digest\n"
@@ -170,10 +170,14 @@ def abandon(root, *, reboot=False, durability="full"):
     )
     subprocess.run([sys.executable, "-c", script, str(root), durability], check=False)
     assert len(os.listdir(root / "run")) == 2
-    if reboot:
-        with sqlite3.connect(root / "state.db") as connection:
-            connection.execute("UPDATE meta SET value = 'another' WHERE key = 'boot'")
-        connection.close()
+    if rebooted:
+        reboot(root)
+
+
+def reboot(root):
+    with sqlite3.connect(root / "state.db") as connection:
+        connection.execute("UPDATE meta SET value = 'another' WHERE key = 'boot'")
+    connection.close()
 
 
 def test_what_a_killed_process_left_is_cleared_and_what_it_wrote_stays(tmp_path):
@@ -195,7 +199,7 @@ def test_a_living_process_is_not_cleared_away(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"x"], ids=["empty", "short"])
 def test_a_blob_that_lost_its_bytes_in_a_power_cut_is_put_aside(tmp_path, caplog, damage):
-    abandon(tmp_path / "s", reboot=True)
+    abandon(tmp_path / "s", rebooted=True)
     blob = tmp_path / "s" / "blobs" / "sha256" / DIGEST.hex
     blob.chmod(0o600)
     blob.write_bytes(damage)
@@ -207,7 +211,7 @@ def test_a_blob_that_lost_its_bytes_in_a_power_cut_is_put_aside(tmp_path, caplog
 
 
 def test_without_syncs_blobs_are_hashed_after_a_power_cut(tmp_path, caplog):
-    abandon(tmp_path / "s", reboot=True, durability="process")
+    abandon(tmp_path / "s", rebooted=True, durability="process")
     blob = tmp_path / "s" / "blobs" / "sha256" / DIGEST.hex
     blob.chmod(0o600)
     blob.write_bytes(bytes(12))  # preallocated, and never written: the length alone tells nothing
@@ -216,8 +220,26 @@ def test_without_syncs_blobs_are_hashed_after_a_power_cut(tmp_path, caplog):
         assert "did not survive" in caplog.text
 
 
+def test_a_file_that_was_written_anew_is_hashed_after_a_power_cut_however_old_its_record(tmp_path):
+    with Store.open(tmp_path / "s", durability="process") as store:
+        content = store.namespace("default").content
+        content.put(DATA, DIGEST, 12)
+        with store._core.database.write() as connection:
+            connection.execute("UPDATE blobs SET created_at = created_at - ?", (2 * recovery.WRITTEN_BACK,))
+        content.put(b"the newest", Digest.of(b"the newest"), 10)
+        store.path_of(DIGEST).unlink()
+        content.put(DATA, DIGEST, 12)
+    reboot(tmp_path / "s")
+    blob = tmp_path / "s" / "blobs" / "sha256" / DIGEST.hex
+    blob.chmod(0o600)
+    blob.write_bytes(bytes(12))
+    with Store.open(tmp_path / "s") as store:
+        assert not store.namespace("default").content.has(DIGEST)
+        assert store.namespace("default").content.has(Digest.of(b"the newest"))
+
+
 def test_an_ingest_that_nobody_closed_begins_again_after_a_power_cut(tmp_path):
-    abandon(tmp_path / "s", reboot=True)
+    abandon(tmp_path / "s", rebooted=True)
     with Store.open(tmp_path / "s") as store:
         assert store.namespace("default").content.status("left").offset == 0
     with Store.open(tmp_path / "s") as store, store.namespace("default").content.writer("left") as writer:

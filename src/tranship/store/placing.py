@@ -189,7 +189,8 @@ def record(connection: sqlite3.Connection, placements: Iterable[Placement]) -> N
     for p in placements:
         connection.execute(
             "INSERT INTO blobs(digest, size, created_at, vouched) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT(digest) DO UPDATE SET size = excluded.size, vouched = excluded.vouched, verified_at = NULL WHERE ?",
+            "ON CONFLICT(digest) DO UPDATE SET size = excluded.size, created_at = excluded.created_at, "
+            "vouched = excluded.vouched, verified_at = NULL WHERE ?",
             (p.digest, p.size, time, p.vouched, p.named),  # what is known of the old file says nothing of a new one
         )
         p.created = add_record(connection, p.namespace, p.digest, p.labels, time, merge=p.ref is None)
