@@ -397,6 +397,7 @@ def _push_uploads() -> Iterator[Row]:
     yield comes("wrong-digest-header", times=None, most=13)
     for fault in ("wrong-size-header", "head-without-length", "no-digest-header", "wrong-digest-header"):
         yield comes(fault, kind="blob.head", beside={"mount-ignored": {}}, there=True, times=None, most=16)
+    yield comes("gzip", kind="blob.head", only_say=True, beside={"mount-ignored": {}}, there=True, most=16)
     yield comes("no-head", kind="blob.head", beside={"mount-refused": {}}, there=True, most=18)
     yield comes("no-head", most=16)
     yield comes("head-without-length", most=13)

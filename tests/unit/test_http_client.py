@@ -409,6 +409,15 @@ def test_a_body_of_the_right_size_is_taken_as_it_comes_whatever_its_label(regist
         assert answer.read(1 << 20) == stored
 
 
+def test_a_body_of_no_bytes_has_no_encoding_whatever_its_label(registry: RegistryServer) -> None:
+    """As where a registry leads to an object store that labels layers by how they are compressed."""
+    registry.fault("gzip", kind="blob.head", only_say=True)
+    host = plain(registry)
+    with client() as made:
+        response = made.send(host, host.repository(NAME).head_blob(BLOB.digest))
+    assert (response.status, response.body) == (200, b"")
+
+
 def test_an_unknown_or_broken_encoding_is_an_error(registry: RegistryServer) -> None:
     host = plain(registry)
     with client() as made:

@@ -152,6 +152,25 @@ def test_bytes_behind_an_answer_are_no_answer_to_the_next(secured: Tls | None) -
         assert server.connections == 2
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+        b"204 No Content\r\nContent-Encoding: gzip\r\n\r\n",
+        b"201 Created\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"404 Not Found\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+        b"404 Not Found\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\nwhat",
+    ],
+)
+def test_an_encoding_does_not_hide_a_status(answer: bytes) -> None:
+    def handle(sock: socket.socket) -> None:
+        head(sock)
+        sock.sendall(b"HTTP/1.1 " + answer)
+
+    with Server(handle) as server, client() as made:
+        assert made.send(host(server), get(host(server))).status == int(answer[:3])
+
+
 def test_early_hints_without_end_have_the_heads_deadline() -> None:
     def handle(sock: socket.socket) -> None:
         head(sock)

@@ -33,6 +33,7 @@ class Answer:
         self._doing = doing
         self._throttle = throttle
         self._decoder: Any = None
+        self._begun = False  # has anything come for the decoder?
         self._on_close: Callable[[], None] | None = None
         self._open = True
 
@@ -53,13 +54,16 @@ class Answer:
     def as_stored(self, size: int | None) -> None:
         """Undo a Content-Encoding that nobody asked for, so that what is read is what the registry stores.
 
-        A body that has the blob's `size` as it comes is left alone: object stores label compressed layers so. Unavailable for
-        an encoding that we do not know. Call it before the first read.
+        A body that has the blob's `size` as it comes is left alone: object stores label compressed layers so. So is one of no
+        bytes, as in answer to HEAD. Unavailable for an encoding that we do not know, but for a refusal, which says enough by
+        its status. Call it before the first read.
         """
         encoding = (self.head.headers.get("content-encoding") or "identity").strip().lower()
-        if encoding == "identity" or not encoding or (size is not None and self.length == size):
+        if encoding == "identity" or not encoding or self.length == 0 or (size is not None and self.length == size):
             return
         if encoding not in ("gzip", "x-gzip", "deflate"):
+            if self.status >= 400:
+                return
             raise Unavailable(
                 f"{self._who} encoded {self._doing} as {printable(encoding)}, though nobody asked for that"
             )
@@ -87,8 +91,11 @@ class Answer:
             if not encoded:
                 raw = memoryview(bytearray(_DRAIN))
                 encoded = raw[: self._receive(raw)]
+                if not encoded and not self._begun:
+                    return 0  # no bytes are in no encoding
                 if not encoded:
                     raise Truncated(f"{self._who} ended {self._doing} in the middle of its encoding")
+                self._begun = True
             try:
                 data = self._decoder.decompress(encoded, len(view))
             except zlib.error as error:
