@@ -58,6 +58,7 @@ def _lists() -> list[tuple[str, Row]]:
             fails("list-junk", DataLoss, "more than 4393216 bytes", form="huge"),
             fails("unauthorized", TranshipError, "refused"),
             comes("expire-tokens", auth="token", most=12),
+            *(comes(fault, kind=kind, after=10) for fault in ("drop", "reset", "stall")),
         ]
         found += [(kind, row) for row in rows]
     found.append(("delete", fails("no-delete", Unsupported, "does not support DELETE of tag 1")))
@@ -126,6 +127,7 @@ REFERRERS = [
     fails("status", Unavailable, "500", code=500, kind="referrers", times=None),
     *(comes("status", code=code, kind="referrers", times=None) for code in (400, 404, 405, 406, 501)),
     *(comes(fault, kind="referrers", most=14, **parameters) for fault, parameters in ONCE),
+    *(comes(fault, kind="referrers", after=10) for fault in ("drop", "reset", "stall")),
     comes("connection-close", kind="referrers"),
     comes("expire-tokens", kind="referrers", auth="token", most=16),
     fails("error-body", TranshipError, "403", code=403, form="control", kind="referrers"),

@@ -203,6 +203,9 @@ def _pull_connections() -> Iterator[Row]:
         kind="blob.get",
         most=21,
     )
+    for fault in ("drop", "reset", "stall"):
+        yield comes(fault, after=10, kind="manifest.get")
+    yield fails("drop", Truncated, "GET of manifest .*5 attempts", after=10, times=None, kind="manifest.get")
     for fault, error, says in (
         ("slow-head", DeadlineExceeded, "stopped sending"),
         ("silence", DeadlineExceeded, "stopped sending"),
@@ -332,6 +335,8 @@ def _pull_credentials() -> Iterator[Row]:
         ("html", "not JSON"),
     ):
         yield fails("token", Unavailable, says, form=form, auth="token")
+    for fault in ("drop", "reset", "stall"):
+        yield comes(fault, after=10, kind="token", auth="token", most=12)
     for form in ("no-expiry", "expired", "absurd-expiry"):
         yield comes("token", form=form, auth="token", most=12)
 

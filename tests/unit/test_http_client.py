@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 CONTENT = random.Random(7).randbytes(300_000)
 BLOB = layer(CONTENT)
 NAME = "acme/app"
+INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 
 
 @pytest.fixture
@@ -150,9 +151,8 @@ def test_pages_are_read_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "_FEW_PAGES", 50)
     with RegistryServer(page_size=3) as registry, client() as made:
         host = plain(registry)
-        raw = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
         tags = [f"t{number:02}" for number in range(10)]
-        registry.put_manifest(NAME, raw, "application/vnd.oci.image.index.v1+json", tags)
+        registry.put_manifest(NAME, INDEX, "application/vnd.oci.image.index.v1+json", tags)
         assert made.run(host, pages.tags(host.repository(NAME))) == tags
         for name in ("pages-loop", "pages-endless", "pages-elsewhere"):
             with registry.fault(name), pytest.raises((Unavailable, PolicyRefused)):
@@ -365,12 +365,38 @@ def test_a_body_without_end_is_read_to_the_cap_alone(registry: RegistryServer) -
 
 
 def test_a_huge_manifest_is_not_read(registry: RegistryServer) -> None:
-    raw = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
-    registry.put_manifest(NAME, raw, "application/vnd.oci.image.index.v1+json", ["1"])
+    registry.put_manifest(NAME, INDEX, "application/vnd.oci.image.index.v1+json", ["1"])
     registry.fault("huge-manifest")
     host = plain(registry)
     with client() as made, pytest.raises(DataLoss, match="more than 4393216 bytes"):
         made.send(host, host.repository(NAME).get_manifest("1"))
+
+
+@pytest.mark.parametrize("fault", ["drop", "reset", "stall"])
+def test_a_document_that_breaks_is_asked_for_again(registry: RegistryServer, fault: str) -> None:
+    registry.put_manifest(NAME, INDEX, "application/vnd.oci.image.index.v1+json", ["1"])
+    registry.fault(fault, kind="manifest.get", after=5, times=2)
+    host, sleepless = plain(registry), Sleepless()
+    with client(sleepless=sleepless, timeouts=IMPATIENT if fault == "stall" else PATIENT) as made:
+        response = made.send(host, host.repository(NAME).get_manifest("1"))
+        assert response.body == INDEX
+        assert response.attempts == 1 + len(sleepless.slept) >= 3
+        registry.fault(fault, kind="tags", after=5)
+        assert made.run(host, pages.tags(host.repository(NAME))) == ["1"]
+
+
+def test_a_document_that_always_breaks_is_asked_for_as_often_as_was_said(registry: RegistryServer) -> None:
+    registry.put_manifest(NAME, INDEX, "application/vnd.oci.image.index.v1+json", ["1"])
+    registry.fault("drop", kind="manifest.get", after=5, times=None)
+    host = plain(registry)
+    request = host.repository(NAME).get_manifest("1")
+    with client(retry=Retry(attempts=3)) as made:
+        with pytest.raises(Truncated, match=r"GET of tag 1 .*bytes missing.*after 3 attempts"):
+            made.send(host, request)
+        assert registry.count("manifest.get") == 3
+        with pytest.raises(Truncated, match=r"bytes missing$"):
+            made.send(host, replace(request, retry=False))
+        assert registry.count("manifest.get") == 4
 
 
 @pytest.mark.parametrize("form", ["huge", "html", "malformed", "control", "empty", "nested", "strange"])
@@ -788,6 +814,19 @@ def test_bad_tokens_are_not_used(form: str) -> None:
         with pytest.raises((Unavailable, DataLoss), match="token"):
             get(made, plain(registry))
         assert registry.count("blob.get") == 1
+
+
+@pytest.mark.parametrize("fault", ["drop", "reset", "stall"])
+def test_a_token_that_breaks_is_asked_for_again(fault: str) -> None:
+    timeouts = IMPATIENT if fault == "stall" else PATIENT
+    with (
+        RegistryServer(auth=Token({"alice": "secret"})) as registry,
+        client(find=find(ALICE), timeouts=timeouts) as made,
+    ):
+        registry.put_blob(NAME, CONTENT)
+        registry.fault(fault, kind="token", after=5)
+        assert get(made, plain(registry)).body == CONTENT
+        assert registry.count("token") == 2
 
 
 @pytest.mark.parametrize("form", ["no-expiry", "expired", "absurd-expiry"])

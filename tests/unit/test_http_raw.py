@@ -171,6 +171,37 @@ def test_an_encoding_does_not_hide_a_status(answer: bytes) -> None:
         assert made.send(host(server), get(host(server))).status == int(answer[:3])
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"404 Not Found\r\nContent-Length: 10\r\n\r\nwhat",
+        b"404 Not Found\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nwhat",
+        b"404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\nwhat",
+    ],
+)
+def test_a_refusal_whose_body_cannot_be_read_is_one(answer: bytes) -> None:
+    def handle(sock: socket.socket) -> None:
+        head(sock)
+        sock.sendall(b"HTTP/1.1 " + answer)
+
+    with Server(handle) as server, client(attempts=3) as made:
+        assert made.send(host(server), get(host(server))).status == 404
+        assert server.connections == 1
+
+
+def test_a_document_is_put_again_when_the_answer_breaks(secured: Tls | None) -> None:
+    bodies = iter([b"do", b"done"])
+
+    def handle(sock: socket.socket) -> None:
+        head(sock)
+        sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\n" + next(bodies))
+
+    with Server(handle, context_of(secured)) as server, client(attempts=2) as made:
+        to = host(server, secured)
+        request = Request(method="PUT", url=f"{to.url}/x", object="tag 1", body=b"{}")
+        assert made.send(to, request).body == b"done"
+
+
 def test_early_hints_without_end_have_the_heads_deadline() -> None:
     def handle(sock: socket.socket) -> None:
         head(sock)

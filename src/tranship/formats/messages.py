@@ -108,7 +108,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What came back: `body` is complete for documents and errors, and empty where the sender streams it.
+    """What came back: `body` is complete for documents, what can be read for errors, and empty where the sender streams it.
 
     url          the URL that answered, after redirects
     attempts     how often the request was sent

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from tranship.errors import DataLoss, Truncated, Unavailable, printable
-from tranship.http.failures import FAILURES, broken
+from tranship.errors import DataLoss, DeadlineExceeded, Truncated, Unavailable, printable
+from tranship.http.failures import FAILURES, Broken, broken
 from tranship.pump import CHUNK
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tranship.http.connection import Incoming
     from tranship.http.limits import Throttle
 
+MAX_ERROR = 1 << 20  # bytes of a refusal's body; the rest is not read
 _DRAIN = 64 * 1024  # bytes of a body nobody wants that are read to keep its connection
 
 
@@ -116,6 +118,25 @@ class Answer:
         if left or cut:
             return b"".join(parts)[:limit]
         raise DataLoss(f"{self._who} gave more than {limit} bytes for {self._doing}")
+
+    def fetch(self, limit: int, *, cut: bool = False) -> Self:
+        """Read the whole body into `head`, as part of an attempt: Broken where another one may do better; else as `read`.
+
+        A refusal counts by its status, whatever comes of its body. When this raises, it has closed the answer.
+        """
+        refused, body = self.status >= 400, b""
+        try:
+            self.as_stored(None)
+            try:
+                body = self.read(min(limit, MAX_ERROR) if refused else limit, cut=cut or refused)
+            except (DataLoss, Unavailable, DeadlineExceeded) as error:
+                if not refused:
+                    raise (Broken(error) if error.retryable else error) from error.__cause__
+        except BaseException:
+            self.close()
+            raise
+        self.head = replace(self.head, body=body)
+        return self
 
     def close(self) -> None:
         """Give the connection back if the body has been read, and end it otherwise."""

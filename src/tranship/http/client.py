@@ -2,10 +2,11 @@
 
 Each layer is a loop around the next, named by what it adds:
 
-    open ─ _with_retries ─ _with_access ─ _with_redirects ─ _once
+    open, send ─ _with_retries ─ _with_access ─ _with_redirects ─ _once
 
-A retry starts again at the registry, so that a signed place that has expired is named anew; a 401 is answered once a request; a
-redirect that leaves the host goes on without anything that the host was to see alone.
+A retry starts again at the registry, so that a signed place that has expired is named anew. `send` reads the body within an
+attempt; who reads an open answer goes on where it broke by itself. A 401 is answered once a request; a redirect that leaves the
+host goes on without anything that the host was to see alone.
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 MAX_REDIRECTS = 5
-MAX_ERROR = 1 << 20  # bytes of a refusal's body; the rest is not read
 
 
 class Client:
@@ -102,27 +102,17 @@ class Client:
         `payload` has the bytes of a request with a span. Raises Unavailable, DeadlineExceeded, PolicyRefused and the
         errors of the token flow; a status that may be otherwise next time is returned only after the last attempt.
         """
-        if (request.span is None) != (payload is None):
-            raise InvalidArgument(f"{request.method} of {request.object}: a span and a payload belong together")
-        host_name = str(host.origin)
-        self._slots.acquire(host_name)
-        try:
-            answer = self._with_retries(host, request, payload)
-        except BaseException:
-            self._slots.release(host_name)
-            raise
-        answer.when_closed(lambda: self._slots.release(host_name))
-        return answer
+        return self._answered(host, request, payload, None)
 
     def send(
         self, host: Host, request: Request, payload: Payload | None = None, *, limit: int = MAX_DOCUMENT
     ) -> Response:
-        """Send a request and read the whole response; DataLoss for a document of more than `limit` bytes."""
-        with self.open(host, request, payload) as answer:
-            refused = answer.status >= 400
-            answer.as_stored(None)
-            body = answer.read(min(limit, MAX_ERROR) if refused else limit, cut=refused)
-            return replace(answer.head, body=body)
+        """Send a request and read the whole response; DataLoss for a document of more than `limit` bytes.
+
+        Raises what `open` does; a body that breaks is asked for again, as an answer is that does not come.
+        """
+        with self._answered(host, request, payload, limit) as answer:
+            return answer.head
 
     def run(self, host: Host, flow: Flow[T], payload: Payload | None = None) -> T:
         """Run a protocol of several requests; those with a span get the payload."""
@@ -146,8 +136,26 @@ class Client:
 
     # -------------------------------------------------------------------------------------------------------- the layers
 
-    def _with_retries(self, host: Host, request: Request, payload: Payload | None) -> Answer:
-        return self._retrying(host.origin, request, lambda: self._with_access(self._found(host), request, payload))
+    def _answered(self, host: Host, request: Request, payload: Payload | None, limit: int | None) -> Answer:
+        """Send within the host's slots; with a `limit`, the answer has been read."""
+        if (request.span is None) != (payload is None):
+            raise InvalidArgument(f"{request.method} of {request.object}: a span and a payload belong together")
+        host_name = str(host.origin)
+        self._slots.acquire(host_name)
+        try:
+            answer = self._with_retries(host, request, payload, limit)
+        except BaseException:
+            self._slots.release(host_name)
+            raise
+        answer.when_closed(lambda: self._slots.release(host_name))
+        return answer
+
+    def _with_retries(self, host: Host, request: Request, payload: Payload | None, limit: int | None) -> Answer:
+        def attempt_once() -> Answer:
+            answer = self._with_access(self._found(host), request, payload)
+            return answer if limit is None else answer.fetch(limit)
+
+        return self._retrying(host.origin, request, attempt_once)
 
     def _retrying(self, origin: Origin, request: Request, attempt_once: Callable[[], Answer]) -> Answer:
         """Try until it works, the policy ends it, or the failure is no passing one."""
@@ -278,8 +286,9 @@ class Client:
             self._note(f"credentials for {host.authority} go to {redacted(request.url)}")
         headers = {**self._headers, **request.headers}
         hop = Hop(request, request.url, headers, secret=True)
-        with self._retrying(origin, request, lambda: self._once(host, hop)) as answer:
-            return replace(answer.head, body=answer.read(MAX_BODY + 1, cut=True))  # that it is too long, the flow says
+        # That a body is too long, the flow says.
+        with self._retrying(origin, request, lambda: self._once(host, hop).fetch(MAX_BODY + 1, cut=True)) as answer:
+            return answer.head
 
     def _found(self, host: Host) -> Host:
         """The host as it is really spoken to: one that may lack TLS is asked first, in plain http and without credentials.

@@ -164,8 +164,8 @@ class Session:
         place = hosts[-1].repository(reference.path)
         try:
             return act(hosts[-1], place)
-        except DataLoss:
-            if not self._again:
+        except DataLoss as error:
+            if not self._again or error.retryable:  # what breaks has been tried again already
                 raise
         return act(hosts[-1], place)
 

@@ -12,7 +12,7 @@ from tranship.formats import distribution, referrers
 from tranship.formats.hosts import Host
 from tranship.formats.messages import Origin, Request
 from tranship.formats.realm import may_hold_content
-from tranship.http.client import MAX_ERROR
+from tranship.http.answer import MAX_ERROR
 from tranship.model import mediatypes, naming
 from tranship.model.descriptor import Descriptor, Root
 from tranship.model.manifest import MAX_DOCUMENT, parse
