@@ -60,14 +60,17 @@ def test_tls_goes_through_a_tunnel_in_which_the_proxy_sees_nothing(tls: tuple[TL
     assert not [head for head in proxy.heads if "\nauthorization:" in head.lower()]
 
 
-def test_a_proxy_that_refuses_is_named() -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_login_is_named_and_asked_once(scheme: str) -> None:
     with RegistryServer() as registry, ProxyServer(registry.port, refuse=True) as proxy:
-        host = Host(registry="reg.test", url="https://reg.test/v2")
+        host = Host(registry="reg.test", url=f"{scheme}://reg.test/v2")
         with (
-            client(proxies=proxied(proxy), retry=Retry(attempts=1)) as made,
-            pytest.raises(Unavailable, match="the proxy for registry reg"),
+            client(proxies=proxied(proxy)) as made,
+            pytest.raises(Unavailable, match=r"the proxy for registry reg.*407 Proxy Auth") as raised,
         ):
             made.send(host, host.repository("a/b").head_manifest("1"))
+    assert "USER:PASSWORD" in (raised.value.hint or "")
+    assert len(proxy.heads) == 1
 
 
 def test_a_proxy_that_is_not_there_is_named() -> None:

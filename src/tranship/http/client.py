@@ -24,7 +24,7 @@ from tranship.formats.messages import Flow, Headers, Origin, Request, Response, 
 from tranship.formats.realm import RealmRules, may_hold_content
 from tranship.http.answer import Answer
 from tranship.http.dial import Route
-from tranship.http.failures import FAILURES, Broken, broken
+from tranship.http.failures import FAILURES, Broken, ProxyFailed, broken, turned_away
 from tranship.http.hop import Hop
 from tranship.http.limits import Clock, Slots, Throttle, Timeouts
 from tranship.http.payload import BodyFailed
@@ -270,7 +270,10 @@ class Client:
             sent = itertools.chain([next(body, memoryview(b""))], body) if body is not None else None
             connection = self._pool.take(route, host.dial_timeout or self._timeouts.connect)
             try:
-                return connection.ask(head, sent, hop.request.method, head_seconds)
+                incoming = connection.ask(head, sent, hop.request.method, head_seconds)
+                if incoming.head.status == 407 and route.forwarded:
+                    raise ProxyFailed from turned_away(hop.request.method, incoming.head)
+                return incoming
             except BaseException:
                 connection.close()
                 raise

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from tranship.formats import request_head
 from tranship.formats.messages import Origin
 from tranship.http.connection import Connection
-from tranship.http.failures import BadAnswer, NotAccepted, NoTls, ProxyFailed
+from tranship.http.failures import BadAnswer, NotAccepted, NoTls, ProxyFailed, turned_away
 from tranship.http.tls import Tls
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Dialer:
             head = request_head.build("CONNECT", asked, [("Host", asked), *proxy.authorization().items()])
             answer = connection.ask(head, None, "CONNECT", seconds).head
             if not 200 <= answer.status < 300:
-                raise BadAnswer(f"it answers CONNECT with {answer.status} {answer.reason}".rstrip())
+                raise turned_away("CONNECT", answer)
             connection.detached()
         except BaseException:
             connection.close()

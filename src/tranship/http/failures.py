@@ -9,6 +9,8 @@ from tranship.errors import DeadlineExceeded, PolicyRefused, TranshipError, Trun
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tranship.formats.response_head import Head
+
 _NOT_TLS = (
     "WRONG_VERSION_NUMBER",
     "HTTP_REQUEST",
@@ -44,6 +46,10 @@ class NoTls(Exception):  # as above
 
 class ProxyFailed(Exception):  # as above
     """A proxy did not do its part: what happened is the cause."""
+
+
+class LoginWanted(BadAnswer):  # as above; the cause of a ProxyFailed
+    """A proxy lets requests through for who logs in at it (407)."""
 
 
 # What connections raise; a UnicodeError for a host that no name server can be asked for.
@@ -100,7 +106,16 @@ def broken(error: Exception, who: str, doing: str) -> Broken:
     if isinstance(error, EndedEarly):
         return Broken(Truncated(f"{who} ended {doing} too early"))
     reason = next((link for link in reversed(chain) if str(link)), error)
-    return Broken(Unavailable(f"{who} failed at {doing}: {printable(_plain(reason))}"))
+    login = any(isinstance(link, LoginWanted) for link in chain)
+    hint = "give a login that it takes in its URL, http://USER:PASSWORD@HOST:PORT" if login else None
+    told = Unavailable(f"{who} failed at {doing}: {printable(_plain(reason))}", hint=hint)
+    return Broken(told, transient=not login)
+
+
+def turned_away(method: str, head: Head) -> BadAnswer:
+    """What a proxy means that answers a request itself."""
+    kind = LoginWanted if head.status == 407 else BadAnswer
+    return kind(f"it answers {method} with {head.status} {head.reason}".rstrip())
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
