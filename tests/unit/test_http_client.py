@@ -183,6 +183,29 @@ def test_a_loopback_registry_without_tls_is_found_out_once(registry: RegistrySer
     assert len([note for note in notes if "does not speak TLS" in note]) == 1
 
 
+def test_whether_a_host_speaks_tls_is_not_concluded_while_nobody_listens(registry: RegistryServer) -> None:
+    """As when somebody pushes to a registry that is being started."""
+    sleepless, notes = Sleepless(), []
+    sleepless.sleep = lambda _seconds: registry.accept_connections()  # type: ignore[method-assign]
+    registry.refuse_connections()
+    host = default_host(registry.host)
+    with client(sleepless=sleepless, notes=notes) as made:
+        assert get(made, host).body == CONTENT
+        assert get(made, host).body == CONTENT
+    assert registry.count("ping") == 1
+    assert len([note for note in notes if "does not speak TLS" in note]) == 1
+
+
+def test_a_host_that_may_lack_tls_and_is_not_there_is_told_with_what_was_wanted() -> None:
+    with RegistryServer() as registry:
+        host = default_host(registry.host)
+    with (
+        client(retry=Retry(attempts=2)) as made,
+        pytest.raises(Unavailable, match=r"registry 127.* of tag 1 of acme/app: .*refused.*after 2 attempts"),
+    ):
+        made.open(host, host.repository(NAME).head_manifest("1"))
+
+
 # ------------------------------------------------------------------------------------------------------------- retries
 
 

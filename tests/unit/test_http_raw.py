@@ -427,6 +427,23 @@ def test_the_registry_answers_for_its_certificate_and_not_the_proxy(tls: Tls) ->
         made.send(REGISTRY, get(REGISTRY))
 
 
+def test_what_a_proxy_says_for_a_registry_tells_nothing_about_its_tls(tls: Tls) -> None:
+    answers = iter([b"503 Service Unavailable", b"503 Service Unavailable", b"400 Bad Request"])
+
+    def handle(sock: socket.socket) -> None:
+        if not head(sock).startswith(b"CONNECT "):
+            sock.sendall(b"HTTP/1.1 " + next(answers) + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with tls.server("reg.test").wrap_socket(sock, server_side=True) as within:
+            head(within)
+            within.sendall(OK)
+
+    to = Host(registry="reg.test", url="https://reg.test:5000/v2", ca=(tls.ca,), http_fallback=True)
+    with Server(handle) as proxy, client(attempts=2, proxy=f"http://127.0.0.1:{proxy.port}") as made:
+        assert made.send(to, get(to)).body == b"ok"
+
+
 def test_a_tunnel_that_drips_is_given_up(secured: Tls | None, through: Callable[..., Server]) -> None:
     def drip(sock: socket.socket) -> None:
         sock.recv(65536)  # the greeting: nothing may come before it

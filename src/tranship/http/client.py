@@ -18,13 +18,13 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from tranship.errors import DeadlineExceeded, InvalidArgument, PolicyRefused, Unavailable
+from tranship.errors import InvalidArgument, PolicyRefused, Unavailable
 from tranship.formats.distribution import warnings
 from tranship.formats.messages import Flow, Headers, Origin, Request, Response, drive, join, redacted, retry_after
 from tranship.formats.realm import RealmRules, may_hold_content
 from tranship.http.answer import Answer
 from tranship.http.dial import Route
-from tranship.http.failures import FAILURES, Broken, ProxyFailed, broken, turned_away
+from tranship.http.failures import FAILURES, BadAnswer, Broken, ProxyFailed, broken, turned_away
 from tranship.http.hop import Hop
 from tranship.http.limits import Clock, Slots, Throttle, Timeouts
 from tranship.http.payload import BodyFailed
@@ -152,7 +152,7 @@ class Client:
 
     def _with_retries(self, host: Host, request: Request, payload: Payload | None, limit: int | None) -> Answer:
         def attempt_once() -> Answer:
-            answer = self._with_access(self._found(host), request, payload)
+            answer = self._with_access(self._found(host, request), request, payload)
             return answer if limit is None else answer.fetch(limit)
 
         return self._retrying(host.origin, request, attempt_once)
@@ -293,28 +293,33 @@ class Client:
         with self._retrying(origin, request, lambda: self._once(host, hop).fetch(MAX_BODY + 1, cut=True)) as answer:
             return answer.head
 
-    def _found(self, host: Host) -> Host:
+    def _found(self, host: Host, request: Request) -> Host:
         """The host as it is really spoken to: one that may lack TLS is asked first, in plain http and without credentials.
 
         In that order, since a TLS server answers plain http at once (400, an alert, or an end), while some plain servers
-        wait for the end of a line that a TLS greeting does not have.
+        wait for the end of a line that a TLS greeting does not have. Nothing is known of a host that could not be reached, and
+        nothing is kept of what a proxy may have said for it. `request` is what waits for this, for people.
         """
         if not host.http_fallback:
             return host
         with self._lock:
             found = self._reached.get(host)
-        if found is None:
-            plain = replace(host, url=f"http://{host.url.removeprefix('https://')}", http_fallback=False)
-            ping = plain.repository("").ping()
-            try:
-                with self._once(plain, Hop(ping, ping.url, self._headers)) as answer:
-                    tls = answer.status == 400 or 300 <= answer.status < 400  # refused, or sent on to https
-                    found = replace(host, http_fallback=False) if tls else plain
-            except Broken as broken:
-                if isinstance(broken.error, DeadlineExceeded):
-                    raise
-                found = replace(host, http_fallback=False)
-            if found.url == plain.url:
+        if found is not None:
+            return found
+        plain = replace(host, url=f"http://{host.url.removeprefix('https://')}", http_fallback=False)
+        ping = replace(plain.repository("").ping(), object=request.about)
+        proxied = self._proxies.choose(plain.origin) is not None
+        try:
+            with self._once(plain, Hop(ping, ping.url, self._headers)) as answer:
+                tls = answer.status == 400 or 300 <= answer.status < 400  # refused, or sent on to https
+                certain = not proxied or answer.status < 500
+        except Broken as failed:
+            if not isinstance(failed.__cause__, (BadAnswer, ConnectionResetError)):
+                raise
+            tls, certain = True, not proxied
+        found = replace(host, http_fallback=False) if tls else plain
+        if certain:
+            if not tls:
                 self._note(f"{host.authority} does not speak TLS: plain http from here on")
             with self._lock:
                 self._reached[host] = found
