@@ -51,12 +51,16 @@ class Access:
         found = challenge.parse(response.headers.all("www-authenticate"))
         if not found:
             return None
-        self._challenges = found
-        return self._grant(request, refused=used)
+        return self._grant(request, found, refused=used)
 
-    def _grant(self, request: Request, refused: Grant | None = None) -> Grant:
+    def _grant(
+        self, request: Request, found: tuple[challenge.Challenge, ...] = (), refused: Grant | None = None
+    ) -> Grant:
+        """A grant by the challenges that the request has `found`, or else by the latest that any has."""
         credential = self._find(self._host.authority, request.repository)
         with self._lock:
+            # Not what another has found while this one waited: it may name another repository, and another token service.
+            challenges = self._challenges = found or self._challenges
             grants = self._grants.setdefault(credential, Grants())
             if refused is not None:
                 grants.forget(refused)
@@ -64,7 +68,7 @@ class Access:
             grant = grants.find(request.scopes, now)
             if grant is None:
                 headers = dict(self._host.headers)
-                flow = authorize(self._challenges, credential, request.scopes, self._rules, now=now, headers=headers)
+                flow = authorize(challenges, credential, request.scopes, self._rules, now=now, headers=headers)
                 told = (credential or Credential()).told
                 grant = replace(drive(flow, self._send), earned_by=told)
                 grants.keep(grant, now)
