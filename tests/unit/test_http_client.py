@@ -84,6 +84,15 @@ def test_connections_are_used_again(registry: RegistryServer) -> None:
     assert registry.connections == 1
 
 
+def test_a_connection_that_has_long_been_idle_is_not_used_again(registry: RegistryServer) -> None:
+    sleepless, host = Sleepless(), plain(registry)
+    with client(sleepless=sleepless) as made:
+        for seconds, connections in ((0, 1), (50, 1), (50, 1), (61, 2)):
+            sleepless.skipped += seconds
+            get(made, host)
+            assert registry.connections == connections
+
+
 def test_a_server_that_closes_each_connection_is_fine(registry: RegistryServer) -> None:
     host, content = plain(registry), os.urandom(200_000)
     registry.fault("connection-close")

@@ -89,7 +89,7 @@ class Client:
         self._note = note
         self._warned = warned
         self._lock = threading.Lock()
-        self._pool = Pool(self._timeouts, self._clock.check)
+        self._pool = Pool(self._timeouts, self._clock)
         self._paces: dict[Origin, Pace] = {}
         self._access: dict[Host, Access] = {}
         self._reached: dict[Host, Host] = {}  # as configured -> as it is really spoken to
