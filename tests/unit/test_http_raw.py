@@ -6,8 +6,10 @@ import contextlib
 import io
 import socket
 import ssl
+import struct
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -279,6 +281,38 @@ def test_a_connection_does_not_wait_for_a_slow_source() -> None:
         to = host(server)
         assert made.send(to, get(to)).body == b"ok"
         assert made.send(to, put(to, 5), zeros(5, wait=1)).body == b"ok"
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_server_that_ends_an_idle_connection_costs_no_attempt(reset: bool, secured: Tls | None) -> None:
+    def handle(sock: socket.socket) -> None:
+        head(sock)
+        sock.sendall(OK)
+        head(sock)  # as if the end of the connection and the next request had met on their way
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with Server(handle, context_of(secured)) as server, client() as made:
+        to = host(server, secured)
+        for _ in range(3):
+            assert made.send(to, get(to)).body == b"ok"
+        assert server.connections == 3
+        with pytest.raises(Unavailable):
+            made.send(to, replace(get(to), retry=False))
+        assert made.send(to, get(to)).body == b"ok"
+        with pytest.raises(Unavailable):
+            made.send(to, put(to, 5), zeros(5))  # its bytes have gone
+        assert server.connections == 4
+
+
+def test_a_new_connection_that_ends_without_an_answer_is_a_failure() -> None:
+    def handle(sock: socket.socket) -> None:
+        head(sock)
+
+    with Server(handle) as server, client() as made:
+        with pytest.raises(Unavailable, match="closed without an answer"):
+            made.send(host(server), get(host(server)))
+        assert server.connections == 1
 
 
 def test_the_scheme_of_a_url_knows_no_case() -> None:

@@ -24,7 +24,7 @@ from tranship.formats.messages import Flow, Headers, Origin, Request, Response, 
 from tranship.formats.realm import RealmRules, may_hold_content
 from tranship.http.answer import Answer
 from tranship.http.dial import Route
-from tranship.http.failures import FAILURES, BadAnswer, Broken, ProxyFailed, broken, turned_away
+from tranship.http.failures import FAILURES, BadAnswer, Broken, NoAnswer, ProxyFailed, broken, turned_away
 from tranship.http.hop import Hop
 from tranship.http.limits import Clock, Slots, Throttle, Timeouts
 from tranship.http.payload import BodyFailed
@@ -268,15 +268,23 @@ class Client:
         with ending:  # what the bytes come from is let go of, however far it was read
             # The first of them before there is a connection, which would end itself while a slow source makes it wait.
             sent = itertools.chain([next(body, memoryview(b""))], body) if body is not None else None
-            connection = self._pool.take(route, host.dial_timeout or self._timeouts.connect)
-            try:
-                incoming = connection.ask(head, sent, hop.request.method, head_seconds)
-                if incoming.head.status == 407 and route.forwarded:
-                    raise ProxyFailed from turned_away(hop.request.method, incoming.head)
-                return incoming
-            except BaseException:
-                connection.close()
-                raise
+            again = False
+            while True:
+                connection = self._pool.take(route, host.dial_timeout or self._timeouts.connect, fresh=again)
+                # A server may end what is idle in the moment in which a request goes out: no failure of it (RFC 9110, 9.2.2).
+                again = connection.used and sent is None and hop.request.retry
+                try:
+                    incoming = connection.ask(head, sent, hop.request.method, head_seconds)
+                    if incoming.head.status == 407 and route.forwarded:
+                        raise ProxyFailed from turned_away(hop.request.method, incoming.head)
+                    return incoming
+                except (NoAnswer, ConnectionError):
+                    connection.close()
+                    if not again:
+                        raise
+                except BaseException:
+                    connection.close()
+                    raise
 
     # ------------------------------------------------------------------------------------------------------- the details
 

@@ -60,6 +60,7 @@ class Connection:
         self._seconds = -1.0  # the socket's timeout, so that it is not set anew for each request
         self._ahead = memoryview(b"")  # what has come and nobody has read
         self._unanswered = False
+        self.used = False  # has it brought an answer?
         self.failed: Exception | None = None  # met after bytes that were good: for the next read
         self._progress = Progress(timeouts)
         # Of TLS: bytes that have come, and of which the kernel knows nothing.
@@ -97,6 +98,7 @@ class Connection:
             ) from None  # the kernel says it once
         incoming = Incoming(self, method, answer, reusable=hung_up is None)
         self._unanswered = False
+        self.used = True
         return incoming
 
     def close(self) -> None:

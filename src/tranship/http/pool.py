@@ -36,10 +36,13 @@ class Pool:
         self._idle: list[_Idle] = []  # who came back last stands last
         self._closed = False
 
-    def take(self, route: Route, seconds: float) -> Connection:
-        """A connection that waits, or a new one, which stands within `seconds`. Raises what `Dialer.dial` does."""
+    def take(self, route: Route, seconds: float, *, fresh: bool = False) -> Connection:
+        """A connection that waits, or a new one, which stands within `seconds`. Raises what `Dialer.dial` does.
+
+        `fresh`: a new one in any case.
+        """
         oldest = self._clock.monotonic() - _LONGEST_IDLE
-        while (found := self._waiting(route)) is not None:
+        while not fresh and (found := self._waiting(route)) is not None:
             if found.since > oldest and found.connection.silent:
                 return found.connection
             found.connection.close()
