@@ -142,7 +142,7 @@ class _Upload:
         while True:
             try:
                 if session is None:
-                    session = yield from self._start()
+                    session, furthest = (yield from self._start()), 0
                 elif earlier:
                     session = yield from self._state(session)
                 yield from self._send(session)
@@ -184,7 +184,7 @@ class _Upload:
                 session = yield from self._state(session, error)
                 if session.offset == 0:
                     # Nothing is lost with it, and a busy registry may yet read into it what the broken request has brought.
-                    session = yield from self._start()
+                    session, furthest = (yield from self._start()), 0
             if session.offset > furthest:
                 furthest, stalls = session.offset, 0
                 continue

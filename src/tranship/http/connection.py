@@ -82,7 +82,8 @@ class Connection:
         """Send a request, and read the head of its answer, which is there `head_seconds` after the request has gone out."""
         self._unanswered = True
         self._progress = Progress(self._timeouts)
-        self._within(head_seconds if body is None else self._timeouts.stall)
+        if body is not None or len(head) > _JOINED:  # what is less goes into the socket's buffer at once
+            self._within(self._timeouts.stall)
         hung_up: OSError | None = None
         try:
             self._send_all(head, body)
