@@ -320,6 +320,24 @@ def test_a_refused_chunk_is_resumed_from_where_the_registry_stands(status: int) 
     assert registry.made == 1
 
 
+def test_a_session_that_loses_what_it_had_does_not_make_chunks_seem_refused() -> None:
+    def loses(request: Request, registry: FakeRegistry) -> Response | None:
+        if request.method == "GET" and registry.sessions.get(1):
+            registry.sessions[1].clear()
+        return None
+
+    def breaks(request: Request, registry: FakeRegistry) -> Response | None:
+        if request.span == (8192, 2048):
+            registry.faults.remove(breaks)
+            raise Unavailable("the connection broke")
+        return None
+
+    registry = FakeRegistry(breaks, loses)
+    push(registry, chunk=4096)
+    assert registry.blobs[BLOB.digest] == CONTENT
+    assert registry.made == 2
+
+
 def test_a_chunk_that_was_taken_in_part_is_followed_by_the_rest() -> None:
     def short(request: Request, registry: FakeRegistry) -> Response | None:
         if request.method != "PATCH":

@@ -142,7 +142,7 @@ class _Upload:
         while True:
             try:
                 if session is None:
-                    session, furthest = (yield from self._start()), 0
+                    session = yield from self._start()
                 elif earlier:
                     session = yield from self._state(session)
                 yield from self._send(session)
