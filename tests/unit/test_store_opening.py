@@ -265,3 +265,15 @@ def test_a_mistake_in_using_the_database_is_no_state_of_the_store(tmp_path):
         for lent in (database.read, database.write):
             with pytest.raises(sqlite3.ProgrammingError), lent() as connection:
                 connection.execute("SELECT ?")
+
+
+def test_a_store_that_another_process_is_making_is_taken_for_one(tmp_path, monkeypatch):
+    """It made the database, whose journal is there for a moment, after we had looked and before we look what there is."""
+    listed = os.listdir
+
+    def later(path="."):
+        return [*listed(path), *(["state.db", "state.db-journal"] if path == str(tmp_path / "s") else [])]
+
+    monkeypatch.setattr("tranship.store.layout.os.listdir", later)
+    with Store.open(tmp_path / "s") as store:
+        assert not list(store.namespace("default").images.list())

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from tranship.model.digest import Digest
 
 FOLDERS = ("blobs", *(f"blobs/{algorithm}" for algorithm in ALGORITHMS), "ingest", "run", "quarantine")
-_OURS = frozenset({"blobs", "ingest", "run", "quarantine", "lock", "state.db", "state.db-wal", "state.db-shm"})
+# The journal is there for a moment, while another process makes the database.
+_OURS = frozenset(
+    {"blobs", "ingest", "run", "quarantine", "lock", "state.db", "state.db-wal", "state.db-shm", "state.db-journal"}
+)
 
 # SQLite's write-ahead log is shared memory: it works between processes of one machine only.
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "lustre", "afs", "gfs2", "ocfs2", "9p"})
