@@ -272,6 +272,20 @@ def test_breaks_without_progress_cost_the_session_and_then_the_upload() -> None:
     assert registry.methods.count("PUT") == 8
 
 
+def test_a_session_that_always_loses_what_it_had_ends_the_upload() -> None:
+    def loses(request: Request, registry: FakeRegistry) -> Response | None:
+        if request.method != "PATCH" or request.span != (8192, 2048):
+            return None
+        registry.faults.remove(loses)
+        registry.sessions[registry.made].clear()
+        raise Unavailable("the connection broke")
+
+    registry = FakeRegistry(*[loses] * 50)
+    with pytest.raises(Unavailable, match="the connection broke"):
+        push(registry, chunk=4096)
+    assert registry.made == 4
+
+
 def test_a_registry_that_drops_broken_sessions_gets_the_blob_from_the_start() -> None:
     def forgets(request: Request, registry: FakeRegistry) -> Response | None:
         if request.method == "GET" and registry.sessions:

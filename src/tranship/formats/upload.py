@@ -183,8 +183,10 @@ class _Upload:
                 self.mended = True
                 session = yield from self._state(session, error)
                 if session.offset == 0:
+                    if furthest:  # not a stall, but a loss, which may come again as often
+                        raise _Restart(error) from None
                     # Nothing is lost with it, and a busy registry may yet read into it what the broken request has brought.
-                    session, furthest = (yield from self._start()), 0
+                    session = yield from self._start()
             if session.offset > furthest:
                 furthest, stalls = session.offset, 0
                 continue
