@@ -188,9 +188,7 @@ def write_file(
 ) -> None:
     """Replace `path` by these bytes, atomically; see `replacing`."""
     with replacing(path, durability=durability, mode=mode, dir_fd=dir_fd) as fd:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        _write_all(fd, data)
 
 
 def write_output(path: str, data: bytes) -> None:
@@ -198,10 +196,17 @@ def write_output(path: str, data: bytes) -> None:
     if not is_special(path):
         write_file(path, data)
         return
-    with open(path, "wb", buffering=0) as file:
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)  # behind what a log at /dev/stderr holds
+    try:
+        _write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def is_special(path: str) -> bool:

@@ -425,3 +425,8 @@ def test_digests_go_to_a_device_or_a_fifo_as_it_is(stocked):
     ran = stocked.shell("cat fifo > digests & tranship copy --digest-file link store: oci:out; wait")
     assert Path("digests").read_text().splitlines() == stocked("digest", "store:").lines, ran
     assert os.path.islink("link")
+
+
+def test_digests_on_standard_error_come_behind_what_is_there(stocked):
+    stocked.shell("(echo before >&2; tranship copy -q --digest-file /dev/stderr store: oci:out) 2> log")
+    assert Path("log").read_text().splitlines() == ["before", *stocked("digest", "store:").lines]

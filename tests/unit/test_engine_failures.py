@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -218,17 +217,18 @@ def test_a_thread_that_is_born_after_ctrl_c_does_nothing(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(threading.Thread, "start", slow)
     done: list[int] = []
+    run, stopped = Run(), threading.Event()
+    monkeypatch.setattr(run, "give_up", stopped.set)
 
     def work(item: int) -> None:
-        time.sleep(0.1)
+        assert stopped.wait(10)
         done.append(item)
 
     with pytest.raises(KeyboardInterrupt):
-        in_parallel(work, range(5), 2, Run())
-    before = len(done)
+        in_parallel(work, range(5), 2, run)
     start(unborn[0])
     unborn[0].join()
-    assert len(done) == before < 5
+    assert len(done) == 1
 
 
 def test_what_a_registry_lacks_of_what_nobody_planned_is_the_error_itself() -> None:

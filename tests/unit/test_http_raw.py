@@ -165,12 +165,7 @@ def test_bytes_behind_an_answer_are_no_answer_to_the_next(secured: Tls | None) -
     ],
 )
 def test_an_encoding_does_not_hide_a_status(answer: bytes) -> None:
-    def handle(sock: socket.socket) -> None:
-        head(sock)
-        sock.sendall(b"HTTP/1.1 " + answer)
-
-    with Server(handle) as server, client() as made:
-        assert made.send(host(server), get(host(server))).status == int(answer[:3])
+    assert status_of(answer) == int(answer[:3])
 
 
 @pytest.mark.parametrize(
@@ -182,13 +177,20 @@ def test_an_encoding_does_not_hide_a_status(answer: bytes) -> None:
     ],
 )
 def test_a_refusal_whose_body_cannot_be_read_is_one(answer: bytes) -> None:
+    assert status_of(answer) == 404
+
+
+def status_of(answer: bytes) -> int:
+    """What a client makes of these bytes, the version before them, without asking again."""
+
     def handle(sock: socket.socket) -> None:
         head(sock)
         sock.sendall(b"HTTP/1.1 " + answer)
 
     with Server(handle) as server, client(attempts=3) as made:
-        assert made.send(host(server), get(host(server))).status == 404
+        status = made.send(host(server), get(host(server))).status
         assert server.connections == 1
+    return status
 
 
 def test_a_document_is_put_again_when_the_answer_breaks(secured: Tls | None) -> None:

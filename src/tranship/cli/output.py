@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-STDOUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})  # names of our own
+STDOUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})  # our standard output, by its names
 WIDE = 80  # columns of a terminal of which nobody knows more
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _LEGIBLE = 8  # characters of a column that tell something

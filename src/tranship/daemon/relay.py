@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import selectors
 import socket
 import threading
-import time
 
 MOST = 256  # connections at once; one more is closed again
 _BUFFER = 128 << 10  # bytes, for each direction of each
@@ -57,7 +57,7 @@ class Relay:
                 client, _ = self._listening.accept()
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    time.sleep(_NO_DESCRIPTOR)
+                    self._wait(_NO_DESCRIPTOR)
                 raise
             with self._lock:
                 full = len(self._open) >= 2 * MOST
@@ -77,6 +77,12 @@ class Relay:
             done = threading.Barrier(2, action=lambda: self._forget(client, server))
             for source, destination in ((client, server), (server, client)):
                 threading.Thread(target=_copy, args=(source, destination, done), name="relay", daemon=True).start()
+
+    def _wait(self, seconds: float) -> None:
+        """Until then, or until `close`. By poll(2), which needs no descriptor of its own."""
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        poll.poll(seconds * 1000)
 
     def _forget(self, *ends: socket.socket) -> None:
         with self._lock:

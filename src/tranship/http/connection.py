@@ -94,9 +94,9 @@ class Connection:
         try:
             answer = self._read_head(head_seconds)
         except NoAnswer:
-            raise (
-                hung_up if isinstance(hung_up, ConnectionResetError) else NoAnswer
-            ) from None  # the kernel says it once
+            if isinstance(hung_up, ConnectionResetError):  # the kernel says so once
+                raise hung_up from None
+            raise
         incoming = Incoming(self, method, answer, reusable=hung_up is None)
         self._unanswered = False
         self.used = True

@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 Direction = Literal["up", "down"]
 Ending = Literal["close", "reset", "stall"]
 _CHUNK = 64 * 1024  # bytes
-
-
-_BUFFER = (
-    256 * 1024
-)  # bytes that wait within a socket: what a broken connection loses, which the kernel would let be megabytes
+# Bytes that may wait within a socket: what a broken connection loses, which the kernel would let be megabytes.
+_BUFFER = 256 * 1024
 
 
 @dataclass(slots=True)

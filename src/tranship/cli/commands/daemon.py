@@ -87,9 +87,8 @@ def run(args: Namespace) -> int:
         store = stack.enter_context(value.open())
         asked = stack.enter_context(_stop_signals())
         daemon = Daemon(store, address, follow_manifests=args.follow_manifests, metrics=figures)
-        if (
-            args.metrics
-        ):  # before anybody is served: a unix socket is bound under another umask, which is the whole process's
+        if args.metrics:
+            # Before anybody is served: a unix socket is bound under another umask, which is the whole process's.
             where = stack.enter_context(metrics.served(figures, args.metrics))
             log.info("figures", extra={"fields": {"address": where}})
         daemon.start()

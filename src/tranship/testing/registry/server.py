@@ -191,9 +191,8 @@ class Server:
         with self._lock:
             running = list(self._open)
         for connection in running:
-            with suppress(
-                OSError
-            ):  # the base class's method: SSLSocket's would pull the TLS state from under the reader
+            with suppress(OSError):
+                # The base class's method: SSLSocket's would pull the TLS state from under the reader.
                 socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
     def _accept(self) -> None:
