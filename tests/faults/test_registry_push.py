@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
@@ -20,11 +20,8 @@ from support.registry_runs import (
     check_untold,
     run,
 )
-from tranship import Layout, transfer
+from tranship import Layout, Limits, transfer
 from tranship.testing.registry import RegistryServer
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = [pytest.mark.usefixtures("impatient"), pytest.mark.timeout(60)]
 
@@ -61,6 +58,24 @@ def test_a_push_ends_as_the_table_says(row: Row, layout: Layout) -> None:
             obeyed = row.fault == "error-body" and "manifest.put" in row.aims  # refused, although it was done
             assert server.tags(REPOSITORY) == {"1": NEW.digest if obeyed else OLD.digest}
             check_names(ran, server)
+
+
+@pytest.mark.parametrize(
+    ("fault", "parameters"), [("status", {"code": 429}), ("status", {"code": 503}), ("hang-up", {})], ids=str
+)
+def test_what_was_to_be_learned_of_a_blob_that_has_arrived_fails_no_push(
+    fault: str, parameters: dict[str, Any], layout: Layout
+) -> None:
+    """The first layer is followed by a mount that tells whether the registry knows mounts; it fails as long as it is tried."""
+    with RegistryServer() as server:
+        server.fault(fault, kind="upload.mount", skip=1, times=None, **parameters)
+        ran = run(layout, at(server), limits=Limits(jobs=1, timeout=PATIENCE))
+        assert ran.error is None, ran.told
+        again = fault == "hang-up"  # on a connection that was used before: once more on a new one
+        assert server.count("upload.mount") == 1 + 5 + again  # nobody takes it for granted afterwards
+        assert server.count("blob.head") == 3
+        assert server.tags(REPOSITORY) == {"1": NEW.digest}
+        check_whole(server)
 
 
 def check_whole(server: RegistryServer) -> None:

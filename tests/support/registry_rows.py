@@ -392,7 +392,8 @@ def _push_uploads() -> Iterator[Row]:
     yield comes("mount-ignored", most=15)
     for code in (400, 401, 403, 404, 405, 501):
         yield comes("mount-refused", code=code, most=18)
-    yield comes("mount-refused", code=500, most=34)
+    for code in (500, 502, 503, 504):
+        yield comes("mount-refused", code=code, most=34)
     yield comes("mount-lies", most=20)
     yield comes("mount-lies", times=None, most=20)
     yield comes("commit-lies", most=20)

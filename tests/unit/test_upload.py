@@ -15,6 +15,7 @@ from tranship.errors import (
     FailedPrecondition,
     PermissionDenied,
     PolicyRefused,
+    RateLimited,
     TranshipError,
     Unauthenticated,
     Unavailable,
@@ -494,12 +495,12 @@ def test_a_mount_that_becomes_an_upload_gives_the_session() -> None:
     assert registry.log[-1][0] == "DELETE"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 500, 501])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 500, 501, 502, 503, 504])
 def test_a_mount_that_is_declined_is_no_error(status: int) -> None:
     assert mount(FakeRegistry(answers("POST", status))) is False
 
 
 def test_a_mount_without_a_token_for_the_source_is_declined() -> None:
     assert mount(FakeRegistry(broken("POST", arrived=0, error=Unauthenticated))) is False
-    with pytest.raises(Unavailable):
-        mount(FakeRegistry(answers("POST", 503)))
+    with pytest.raises(RateLimited):
+        mount(FakeRegistry(answers("POST", 429)))

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})")
 _BROKEN = frozenset({408, 409, 416, 425, 429, 500, 502, 503, 504})  # the session may live on
-# Of a mount: no such source, no right to it, no such feature, or one that fails.
-_DECLINED = frozenset({400, 401, 403, 404, 405, 500, 501})
+# Of a mount: no such source, no right to it, no such feature, or one that fails or takes too long for a proxy.
+_DECLINED = frozenset({400, 401, 403, 404, 405, 500, 501, 502, 503, 504})
 _RESTARTS = 1  # after a refusal, which may well come again
 # After breaks. docker's registry 2.x drops an upload that breaks in the middle of a request: its state holds the offset that it
 # expects, and the bytes that did arrive contradict it (404 BLOB_UPLOAD_INVALID).

@@ -8,10 +8,11 @@ blob that is worth a request is asked for with HEAD as well.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from typing import TYPE_CHECKING
 
-from tranship.errors import TranshipError
+from tranship.errors import Cancelled, TranshipError
 from tranship.formats.upload import Session as Upload
 from tranship.formats.upload import cancel, mount, upload
 from tranship.model.naming import source_label
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tranship.model.descriptor import Descriptor
     from tranship.model.digest import Digest
 
+log = logging.getLogger(__name__)
 _WORTH_ASKING = 64 * 1024  # bytes; a smaller blob is sooner sent again than asked for
 
 
@@ -138,7 +140,13 @@ class Uploads:
             if self._large <= 0 or home.domain in self._knows:
                 return
             self._knows[home.domain] = True  # nobody else asks meanwhile; that it is true is likely
-        answer = self._session.run(host, mount(place, blob, home.path))
+        answer: Upload | bool = False
+        try:
+            answer = self._session.run(host, mount(place, blob, home.path))
+        except Cancelled:
+            raise
+        except TranshipError as error:  # it was for the blobs to come: this one is there
+            log.info("%s does not tell whether it knows mounts: %s", host.authority, error)
         self._knows[home.domain] = answer is True
         if isinstance(answer, Upload):
             self._cancel(host, place, answer)
