@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.registry_runs import NEW, OLD, REPOSITORY, Heard, Image, at, image, make_impatient, referrer, run
-from tranship import Layout, Selection, transfer
+from tranship import Layout, Limits, Selection, transfer
 from tranship.errors import DataLoss, TranshipError
 from tranship.model import mediatypes
 from tranship.model.descriptor import Descriptor
@@ -133,6 +133,14 @@ def test_uploads_are_cancelled_when_a_push_fails(refused: bool, server: Registry
     assert server.count("upload.cancel")
     if not refused:
         assert not server.state.uploads
+
+
+def test_uploads_that_are_begun_again_leave_none_open(server: RegistryServer) -> None:
+    server.fault("status", code=413, kind="upload.finish")
+    server.fault("hang-up", kind="upload.finish", skip=2)  # the other layer
+    transfer(NEW.memory(), at(server), limits=Limits(jobs=1))
+    assert server.count("upload.cancel") == 2
+    assert not server.state.uploads
 
 
 def test_manifests_are_pushed_under_their_own_type_as_the_bytes_that_they_are(

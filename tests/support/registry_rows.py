@@ -351,7 +351,7 @@ def _push() -> Iterator[Row]:
         yield comes(fault, kind=kind, most=17, **parameters)
     for fault, parameters in ONCE:  # of an upload's bytes what has arrived is asked for
         if fault != "bytes-after":
-            yield comes(fault, kind="upload.finish", most=20, **parameters)
+            yield comes(fault, kind="upload.finish", most=23, **parameters)
     for kind in (*WRITES, "upload.finish"):
         yield comes("connection-close", kind=kind, most=13)
         yield comes("expire-tokens", kind=kind, auth="token", most=20)
@@ -367,7 +367,7 @@ def _push_uploads() -> Iterator[Row]:
         for after in (0, 1, HALF, LARGE - 1):
             yield comes(fault, after=after, kind="upload.finish", path=LAYER.hex, most=18)
         yield comes(fault, after=CHUNK // 2, chunk=CHUNK, times=4, kind="upload.chunk", most=40)
-        yield fails(fault, Unavailable, "PUT of (layer|config)", after=0, times=None, kind="upload.finish", most=100)
+        yield fails(fault, Unavailable, "PUT of (layer|config)", after=0, times=None, kind="upload.finish", most=110)
     yield comes("stall", after=HALF, kind="upload.finish", path=LAYER.hex, most=16)
     for fault in ("silence", "hang-up"):
         yield comes(fault, kind="upload.chunk", chunk=CHUNK, most=40)
@@ -387,7 +387,7 @@ def _push_uploads() -> Iterator[Row]:
     yield comes("upload-moves", most=13)
     yield comes("upload-moves", chunk=CHUNK, most=30)
     yield comes("chunk-refused", chunk=CHUNK, most=36)
-    yield fails("chunk-refused", Unavailable, "no such range of (layer|config)", chunk=CHUNK, times=None, most=100)
+    yield fails("chunk-refused", Unavailable, "no such range of (layer|config)", chunk=CHUNK, times=None, most=110)
     yield comes("chunk-min-length", chunk=100_000, size=LARGE // 4, most=40)
     yield comes("mount-ignored", most=15)
     for code in (400, 401, 403, 404, 405, 501):
@@ -432,7 +432,7 @@ def _push_statuses() -> Iterator[Row]:
         times=None,
         most=16,
     )
-    yield fails("status", Unavailable, "failed at (layer|config)", code=500, kind="upload.finish", times=None, most=100)
+    yield fails("status", Unavailable, "failed at (layer|config)", code=500, kind="upload.finish", times=None, most=110)
     yield fails(
         "rate-limit",
         RateLimited,

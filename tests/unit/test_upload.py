@@ -67,6 +67,9 @@ class FakeRegistry:
         number = int(found[1])
         if request.method == "PATCH":
             return self.patch(request, number)
+        if request.method == "DELETE":
+            del self.sessions[number]
+            return self.reply(request, 204)
         return self.put(request, number) if request.method == "PUT" else self.session_reply(request, 204, number)
 
     def patch(self, request: Request, number: int) -> Response:
@@ -237,7 +240,7 @@ def test_after_a_break_the_rest_is_sent() -> None:
 def test_a_break_before_anything_arrived_sends_the_whole_again_to_a_new_session() -> None:
     registry = FakeRegistry(broken("PUT", arrived=0))
     push(registry)
-    assert registry.methods == "POST PUT GET POST PUT"
+    assert registry.methods == "POST PUT GET DELETE POST PUT"
 
 
 def test_what_a_busy_registry_reads_late_does_not_mix_with_what_is_sent_again() -> None:
@@ -271,6 +274,7 @@ def test_breaks_without_progress_cost_the_session_and_then_the_upload() -> None:
     with pytest.raises(Unavailable, match="the connection broke"):
         push(registry)
     assert registry.methods.count("PUT") == 8
+    assert len(registry.sessions) == 1  # the last, for whoever gives the upload up
 
 
 def test_a_session_that_always_loses_what_it_had_ends_the_upload() -> None:
@@ -395,7 +399,7 @@ def test_without_a_range_a_taken_chunk_is_taken_whole() -> None:
 def test_a_registry_without_chunks_gets_the_blob_in_one() -> None:
     registry = FakeRegistry(answers("PATCH", 400, "UNSUPPORTED"))
     push(registry, chunk=4096)
-    assert registry.methods == "POST PATCH HEAD POST PUT"
+    assert registry.methods == "POST PATCH HEAD DELETE POST PUT"
 
 
 def test_a_resumed_upload_put_together_wrongly_is_sent_whole() -> None:
@@ -459,6 +463,24 @@ def test_an_upload_goes_on_in_a_later_run() -> None:
     assert registry.made == 1
     assert registry.log[-2:] == [("PATCH", (500, BLOB.size - 500)), ("PUT", (BLOB.size, 0))]
     assert "state=" not in repr(seen[-1])
+
+
+@pytest.mark.parametrize("refused", [None, 404, 405, 503, "broken"])
+def test_a_session_that_is_left_for_another_is_cancelled_if_that_can_be(
+    refused: int | str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "SMALLER_CHUNKS", (6000, 5000))
+    for faults in (
+        [broken("PUT", arrived=0)],
+        [answers("PUT", 413), answers("PATCH", 413)],
+        [broken("PUT", arrived=500), answers("PATCH", 400)],
+    ):
+        refusing = broken("DELETE", arrived=0) if refused == "broken" else answers("DELETE", refused or 0)
+        registry = FakeRegistry(*faults, *([refusing] if refused else []))
+        push(registry)
+        assert registry.blobs[BLOB.digest] == CONTENT
+        assert registry.methods.count("DELETE") == registry.made - 1
+        assert len(registry.sessions) == (1 if refused else 0)
 
 
 def test_a_session_that_has_expired_meanwhile_costs_no_attempt() -> None:

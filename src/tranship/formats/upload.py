@@ -10,6 +10,7 @@ that breaks is raised inside the flow, which then asks the registry how much has
 
 An upload is whole in one PUT unless `chunk` is given; then in PATCHes of that size, and a PUT without a body at the end. After
 a break the rest goes as one PATCH, since some registries would take a PUT without Content-Range for the whole blob.
+A session that is left for another is cancelled first, so that the registry need not keep what it holds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tranship.errors import (
+    Cancelled,
     DataLoss,
     DigestMismatch,
     PermissionDenied,
@@ -112,11 +114,15 @@ def cancel(repository: Repository, session: Session) -> Flow[None]:
 
 
 class _Restart(Exception):  # no error: a step of the machine
-    """The session is of no use; `cause` is what to raise when there may be no other one."""
+    """The session is of no use; `cause` is what to raise when there may be no other one.
 
-    def __init__(self, cause: TranshipError) -> None:
+    `left` is the session, unless the registry has dropped it already.
+    """
+
+    def __init__(self, cause: TranshipError, left: Session | None) -> None:
         super().__init__()
         self.cause = cause
+        self.left = left
 
 
 class _Smaller(_Restart):  # likewise
@@ -154,11 +160,22 @@ class _Upload:
                 restarts += 0 if earlier or isinstance(restart, _Smaller) else 1
                 if restarts > (_RESTARTS_BROKEN if restart.cause.retryable else _RESTARTS):
                     raise restart.cause from None
+                if restart.left is not None:
+                    yield from self._give_up(restart.left)
                 session, earlier = None, False
 
     def _start(self) -> Flow[Session]:
         request = _post(self.repository, self.blob)
         return self._keep(_opened(request, (yield request)))
+
+    def _give_up(self, session: Session) -> Flow[None]:
+        """Let the registry drop a session before there is another; that it cannot does not end the upload."""
+        try:
+            yield from cancel(self.repository, session)
+        except Cancelled:
+            raise
+        except TranshipError:
+            pass
 
     def _is_there(self) -> Flow[bool]:
         response = yield self.repository.head_blob(self.blob.digest)
@@ -183,18 +200,18 @@ class _Upload:
                 self.mended = True
                 session = yield from self._state(session, error)
                 if session.offset == 0:
-                    if furthest:  # not a stall, but a loss, which may come again as often
-                        raise _Restart(error) from None
+                    if furthest or stalls >= _STALLS:  # a loss, which may come again as often, or the second in a row
+                        raise _Restart(error, session) from None
                     # Nothing is lost with it, and a busy registry may yet read into it what the broken request has brought.
+                    yield from self._give_up(session)
                     session = yield from self._start()
             if session.offset > furthest:
                 furthest, stalls = session.offset, 0
                 continue
             stalls += 1
             if stalls > _STALLS:
-                raise _Restart(
-                    cause or Unavailable(f"the upload of {self.blob} makes no progress: chunks are not accepted")
-                )
+                nothing = Unavailable(f"the upload of {self.blob} makes no progress: chunks are not accepted")
+                raise _Restart(cause or nothing, session)
 
     def _put(self, session: Session) -> Flow[None]:
         """End the upload, with what is missing as the body."""
@@ -203,7 +220,7 @@ class _Upload:
         request = self._request("PUT", url, (session.offset, self.blob.size - session.offset))
         response = yield request
         if response.status not in (200, 201, 202, 204):
-            raise self._judged(request, response)
+            raise self._judged(request, response, session)
 
     def _patch(self, session: Session) -> Flow[Session]:
         """Send the next chunk; return the session with what the registry says it has then."""
@@ -215,7 +232,7 @@ class _Upload:
         request = replace(request, headers={**request.headers, "Content-Range": f"{session.offset}-{end - 1}"})
         response = yield request
         if response.status not in (200, 201, 202, 204):
-            raise self._judged(request, response)
+            raise self._judged(request, response, session)
         return self._keep(_continued(request, response, session, default=end, limit=end))
 
     def _state(self, session: Session, why: TranshipError | None = None) -> Flow[Session]:
@@ -223,14 +240,14 @@ class _Upload:
         request = self._request("GET", session.url, None)
         response = yield request
         if response.status not in (200, 202, 204):
-            raise _Restart(why or refusal(request, response))
+            raise _Restart(why or refusal(request, response), None if response.status == 404 else session)
         return self._keep(_continued(request, response, session, default=0, limit=self.blob.size))
 
-    def _judged(self, request: Request, response: Response) -> TranshipError | _Restart:
+    def _judged(self, request: Request, response: Response, session: Session) -> TranshipError | _Restart:
         """What a refusal of bytes means: a retryable error where the session may go on, a restart, or the end."""
         cause = refusal(request, response)
         if response.status == 404 or "BLOB_UPLOAD_UNKNOWN" in codes(response):
-            return _Restart(cause)
+            return _Restart(cause, None)
         if response.status in _BROKEN:
             return cause if cause.retryable else Unavailable(str(cause))
         if response.status in (401, 403):
@@ -239,12 +256,12 @@ class _Upload:
             sent = request.span[1] if request.span else 0
             below = min(sent, self.chunk or sent)  # the registry's least chunk may be larger than ours
             self.chunk = next((size for size in SMALLER_CHUNKS if size < below), None)
-            return cause if self.chunk is None else _Smaller(cause)
+            return cause if self.chunk is None else _Smaller(cause, session)
         pieced = self.mended or request.span != (0, self.blob.size)
         if request.method == "PATCH" or (isinstance(cause, DigestMismatch) and pieced):
             # A registry that takes no chunks, or one that has put them together wrongly: all over, in one.
             self.chunk = None
-            return _Restart(cause)
+            return _Restart(cause, session)
         return cause
 
     def _request(self, method: str, url: str, span: tuple[int, int] | None) -> Request:
