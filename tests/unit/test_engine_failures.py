@@ -13,6 +13,7 @@ import pytest
 
 from support.hostile import CONFIG, LAYER, Bundle, check_store, presented
 from support.hostile_images import REFUSED, bundle_of
+from support.registry_runs import image
 from support.waiting import eventually
 from tranship import Archive, Layout, Limits, Progress, Reporter, Selection, Stage, Store, transfer
 from tranship.endpoints import store as store_endpoint
@@ -30,6 +31,7 @@ from tranship.errors import (
     printable,
 )
 from tranship.model.descriptor import Descriptor
+from tranship.model.digest import Digest
 from tranship.model.platform import Platform
 from tranship.testing.graphs import random_images
 from tranship.testing.memory import Memory, MemoryDestination
@@ -241,6 +243,36 @@ def test_what_a_registry_lacks_of_what_nobody_planned_is_the_error_itself() -> N
 
     with pytest.raises(MissingContent, match="manifest unknown"):
         transfer(images(9), destination(publish=refuse, forget=forget), limits=Limits(jobs=1))
+
+
+def test_a_blob_that_two_documents_lack_is_brought_again_once() -> None:
+    one, other = image(5, 1000), image(5, 1000, 2000)  # the first layer is the same
+    (shared,) = {digest for digest, raw in one.blobs.items() if len(raw) == 1000}
+    assert shared in other.blobs
+    source, both = one.memory("example.com/a:1"), other.memory("example.com/b:1")
+    source.blobs.update(both.blobs)
+    source.names.update(both.names)
+    together = threading.Barrier(2)
+    refused: list[Digest] = []
+    forgotten: list[Digest] = []
+
+    def write(self: Any, blob: Any) -> None:
+        descriptor = blob.descriptor
+        if descriptor.is_document and descriptor.digest not in refused:
+            refused.append(descriptor.digest)
+            together.wait(10)
+            raise MissingContent("a layer is unknown", descriptor=descriptor, digests=[shared])
+        MemoryDestination.write(self, blob)
+
+    def forget(self: Any, descriptor: Descriptor) -> None:
+        forgotten.append(descriptor.digest)
+        self._images.blobs.pop(descriptor.digest, None)
+
+    target = destination(write=write, forget=forget)
+    transfer(source, target)
+    assert sorted(refused) == sorted([one.digest, other.digest])
+    assert forgotten == [shared]
+    assert target.blobs == source.blobs
 
 
 # ---------------------------------------------------------------------------------------------------------- selections

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from tranship.engine.memory import MemoryBlob
@@ -31,6 +32,8 @@ class Mover:
         self._src = src
         self._dst = dst
         self._run = run
+        self._mended: dict[Digest, int] = {}  # how often each was brought again
+        self._mending = threading.RLock()  # by one at a time; what a document lacks may be one that lacks something
         self._names: dict[Digest, list[str]] = {}  # of the roots
         for root in plan.roots:
             if root.name:
@@ -49,8 +52,10 @@ class Mover:
         """Do it, and once more after bringing again what the destination turns out to lack.
 
         A registry may say that a blob is there and refuse the manifest that names it: its answer was stale, or the blob was
-        collected meanwhile. Once is enough to mend that; a second refusal is an error.
+        collected meanwhile. Once is enough to mend that; a second refusal is an error. What several documents lack
+        is brought again by the first of them.
         """
+        before = dict(self._mended)
         try:
             return act()
         except MissingContent as error:
@@ -58,9 +63,12 @@ class Mover:
             if not isinstance(self._dst, Forgets) or refused is None:
                 raise
             named = [d for d in refused.selected if d.digest in error.digests] or refused.selected
-            for descriptor in named:
-                self._dst.forget(descriptor)
-                self._move_one(descriptor)
+            with self._mending:
+                for descriptor in named:
+                    if self._mended.get(descriptor.digest) == before.get(descriptor.digest):
+                        self._dst.forget(descriptor)
+                        self._move_one(descriptor)
+                        self._mended[descriptor.digest] = self._mended.get(descriptor.digest, 0) + 1
         return act()
 
     def _move_all(self, descriptors: Sequence[Descriptor]) -> list[tuple[Descriptor, Outcome]]:
