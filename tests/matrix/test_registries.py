@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support import graphs
-from tranship import Archive, Layout, Outcome, Registry, Selection, Store, transfer
+from support.registry_runs import image
+from tranship import Archive, Layout, Limits, Outcome, Registry, Selection, Store, transfer
 from tranship.errors import NotFound, PolicyRefused
 from tranship.model.platform import Platform
 from tranship.testing.memory import Memory
@@ -84,6 +86,14 @@ def test_registry_to_registry_writes_nothing_here(
         transfer(at(server, "app:1"), at(other, "copy:2"))
         transfer(at(other, "copy:2"), Layout(tmp_path / "last"))
     assert graphs.images(tmp_path / "last") == graphs.images(images("multi"))
+
+
+def test_a_limited_rate_holds_for_both_ends_together(server: RegistryServer) -> None:
+    transfer(image(50, *[100_000] * 4).memory(), at(server, "app:1"))
+    with RegistryServer() as other:
+        began = time.monotonic()
+        transfer(at(server, "app:1"), at(other, "app:1"), limits=Limits(rate=800_000))
+        assert time.monotonic() - began >= 0.99  # for what comes and what goes
 
 
 def test_a_registry_into_an_archive_on_a_pipe(

@@ -30,6 +30,7 @@ from tranship.formats import pages, upload
 from tranship.formats.distribution import body_offset, expect, read_document
 from tranship.formats.hosts import Host, default_host
 from tranship.formats.messages import Headers
+from tranship.http.limits import Throttle
 from tranship.http.payload import BodyFailed, FilePayload, ReaderPayload
 from tranship.http.retry import Retry
 from tranship.model.secret import Credential, Secret
@@ -910,7 +911,7 @@ def test_a_denied_push_is_denied_by_name() -> None:
 
 def test_a_limited_rate_holds_in_both_directions(registry: RegistryServer) -> None:
     sleepless, host, content = Sleepless(), plain(registry), os.urandom(300_000)
-    with client(sleepless=sleepless, limit_rate=100_000) as made:
+    with client(sleepless=sleepless, throttle=Throttle(100_000, sleepless.clock)) as made:
         assert get(made, host).body == CONTENT
         assert 2.5 <= sum(sleepless.slept) <= 3.5
         sleepless.slept.clear()

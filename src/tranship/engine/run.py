@@ -6,14 +6,14 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from tranship.engine.progress import Outcome, Progress, Reporter, Stage, gerund, key, moving, operation
 from tranship.errors import Cancelled, InvalidArgument, TranshipError, printable
 from tranship.model import choices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tranship.engine.plan import Plan
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #   strict    hashed before anything is copied
 Verification = Literal["parallel", "trusted", "strict"]
 
+T = TypeVar("T")
 _INTERVAL = 0.1  # seconds between two events of one blob
 
 
@@ -142,6 +143,7 @@ class Run:
         self._failed = False
         self._lock = threading.Lock()
         self._meters: dict[Digest, Meter] = {}
+        self._shared: dict[type, Any] = {}
 
     def check(self) -> None:
         """Raise Cancelled when the transfer is to stop, by the user's wish or since another part of it failed."""
@@ -179,6 +181,14 @@ class Run:
     def forget(self, descriptor: Descriptor) -> None:
         """Let go of a blob's meter."""
         self._meters.pop(descriptor.digest, None)
+
+    def shared(self, kind: type[T], make: Callable[[], T]) -> T:
+        """The one thing of a kind that both ends use, such as a limit on what they move; made for the first who asks."""
+        with self._lock:
+            found: T | None = self._shared.get(kind)
+            if found is None:
+                found = self._shared[kind] = make()
+            return found
 
     @contextlib.contextmanager
     def reporting(self, between: str) -> Iterator[None]:

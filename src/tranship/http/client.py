@@ -56,7 +56,7 @@ class Client:
 
     find         the credential for (host, repository), or None
     per_host     threads that talk to one host at once
-    limit_rate   bytes a second over all connections, both ways
+    throttle     bytes a second over all connections, both ways; those of other clients too, if they share it
     plain_http   `host:port` of token services that the user allowed plain http for
     note         told in a sentence what happens behind the scenes: retries, redirects, who gets a password
     warned       told what a registry would like its users to know
@@ -71,7 +71,7 @@ class Client:
         proxies: Proxies | None = None,
         clock: Clock | None = None,
         per_host: int = 4,
-        limit_rate: int | None = None,
+        throttle: Throttle | None = None,
         plain_http: frozenset[str] = frozenset(),
         user_agent: str = f"tranship/{__version__}",
         note: Callable[[str], None] = lambda _text: None,
@@ -83,7 +83,7 @@ class Client:
         self._proxies = proxies or Proxies()
         self._clock = clock or Clock()
         self._slots = Slots(per_host)
-        self._throttle = Throttle(limit_rate, self._clock)
+        self._throttle = throttle or Throttle(None, self._clock)
         self._plain_http = plain_http
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}  # of every request
         self._note = note

@@ -15,7 +15,7 @@ from tranship.formats import pages, referrers
 from tranship.formats.distribution import expect, read_document
 from tranship.http import hosts_folder
 from tranship.http.client import Client
-from tranship.http.limits import Clock, Timeouts
+from tranship.http.limits import Clock, Throttle, Timeouts
 from tranship.http.proxies import Proxies
 from tranship.http.retry import Retry
 from tranship.model.manifest import parse
@@ -63,15 +63,18 @@ def opened(value: Registry, run: Run | None) -> Iterator[Session]:
             heard.add(text)
             (run.notice if run is not None else log.warning)(text)
 
+    clock = Clock(sleep=sleep, check=run.check if run is not None else lambda: None)
+    throttle = run.shared(Throttle, lambda: Throttle(run.limits.rate, clock)) if run is not None else None
+
     def client(find: Find) -> Client:
         return Client(
             find=find,
             retry=Retry(attempts=(limits.retries if limits is not None else 4) + 1),
             timeouts=Timeouts.of(limits.timeout) if limits is not None else Timeouts(),
             proxies=Proxies.of(environment),
-            clock=Clock(sleep=sleep, check=run.check if run is not None else lambda: None),
+            clock=clock,
             per_host=(limits.jobs if limits is not None and limits.jobs else _PER_HOST),
-            limit_rate=limits.rate if limits is not None else None,
+            throttle=throttle,
             note=log.info,
             warned=warned,
         )
