@@ -397,3 +397,12 @@ def test_wrong_bytes_of_a_mirror_are_fetched_from_the_next_host(three: Any, tmp_
     first.fault("wrong-bytes", kind="blob.get", path=LAYER, times=None)
     comes(mirrored(server, tmp_path, (first, "")))
     assert server.count("blob.get", status=200) == 1
+
+
+def test_a_host_that_takes_over_from_a_mirror_may_break_as_often_as_that(three: Any, tmp_path: Path) -> None:
+    first, _, server = three
+    NEW.put(first)
+    first.fault("drop", after=1, kind="blob.get", path=LAYER, times=None)
+    fault = server.fault("drop", after=1, kind="blob.get", path=LAYER, times=4)
+    comes(mirrored(server, tmp_path, (first, "")))
+    assert fault.hits == 4

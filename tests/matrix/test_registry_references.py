@@ -25,7 +25,7 @@ from support.registry_runs import (
     run,
 )
 from tranship import Archive, Limits, Registry, Selection, Store, transfer
-from tranship.errors import DigestMismatch, NotFound, PolicyRefused, TranshipError, Unsupported
+from tranship.errors import DigestMismatch, NotFound, PolicyRefused, TranshipError, Truncated, Unsupported
 from tranship.model import mediatypes
 from tranship.model.digest import Digest
 from tranship.testing.memory import Memory
@@ -280,6 +280,16 @@ def test_foreign_layers_are_fetched_on_request_and_without_credentials() -> None
         assert ran.error is not None
         assert not [exchange for exchange in guarded.requests if exchange.authorization]
         check_shown(server, ALICE)
+
+
+def test_a_foreign_layer_whose_server_always_breaks_is_an_error(server: RegistryServer) -> None:
+    with RegistryServer() as elsewhere:
+        _, raw = foreign(server, elsewhere.host)
+        elsewhere.put_blob("layers", raw)
+        fault = elsewhere.fault("drop", after=0, kind="blob.get", times=None)
+        ran = run(at(server, foreign_urls=True), Memory())
+        assert isinstance(ran.error, Truncated)
+        assert fault.hits <= 2 * (1 + 4)
 
 
 def test_a_foreign_layer_of_other_bytes_is_refused(server: RegistryServer) -> None:

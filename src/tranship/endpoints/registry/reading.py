@@ -59,7 +59,11 @@ class Document:
 
 
 class RegistryBlob:
-    """A blob at a registry: `served` is the host that gave its last bytes; those in `shunned` (URLs) gave wrong ones."""
+    """A blob at a registry.
+
+    served   the host that gave its last bytes
+    shunned  URLs of hosts that gave wrong bytes, or broke too often
+    """
 
     __slots__ = ("_distrusted", "descriptor", "place", "served", "shunned")
 
@@ -85,10 +89,9 @@ class RegistryBlob:
             self.shunned.add(self.served.url)
         return True
 
-    def leave(self) -> bool:
-        """Have the rest from another host than the one that served last; False when there is none left."""
-        if self.served is not None:
-            self.shunned.add(self.served.url)
+    def leave(self, host: Host) -> bool:
+        """Have the rest from another host than this one; False when there is none left."""
+        self.shunned.add(host.url)
         return self.place.has_others(self.descriptor, self.shunned)
 
     @contextlib.contextmanager
@@ -123,6 +126,8 @@ class ResumingReader:
         self._end = end
         self._whole = whole
         self._answer: Answer | None = None
+        self._host: Host | None = None  # that gave it; other readers of the blob may have theirs from others
+        self._left: set[str] = set()  # URLs of hosts that broke too often
         self._ahead = 0  # bytes that come once more before those that are wanted
         self._breaks = 0  # in a row
         self._since = 0  # bytes since the last of them
@@ -156,15 +161,16 @@ class ResumingReader:
         blob, size = self._blob, self._blob.descriptor.size
         count = self._end - self._at if self._end < size else None
         try:
-            answer, begins, blob.served = blob.place.open_blob(blob.descriptor, self._at, count, blob.shunned)
+            answer, begins, host = blob.place.open_blob(blob.descriptor, self._at, count, blob.shunned)
         except OutOfRange:
             if not self._at or not self._whole:
                 raise
-            answer, begins, blob.served = blob.place.open_blob(blob.descriptor, 0, None, blob.shunned)
+            answer, begins, host = blob.place.open_blob(blob.descriptor, 0, None, blob.shunned)
         self._answer = answer
+        self._host = blob.served = host
         self._ahead = self._at - begins
         if self._ahead and not self._whole:
-            raise OutOfRange(f"{blob.served.authority} gives no range of {blob.descriptor}", descriptor=blob.descriptor)
+            raise OutOfRange(f"{host.authority} gives no range of {blob.descriptor}", descriptor=blob.descriptor)
         return answer
 
     def _pass_over(self, answer: Answer) -> None:
@@ -182,9 +188,18 @@ class ResumingReader:
         self.close()
         self._breaks = 1 if self._since >= _PROGRESS else self._breaks + 1
         self._since = 0
-        if not error.retryable or (self._breaks > self._blob.place.attempts and not self._blob.leave()):
+        if not error.retryable or (self._breaks > self._blob.place.attempts and not self._moves_on()):
             error.side = error.side or "source"
             raise error
         self._blob.place.check()
-        if 1 < self._breaks <= self._blob.place.attempts:
+        if self._breaks > 1:
             self._blob.place.pause(self._breaks - 1)
+
+    def _moves_on(self) -> bool:
+        """Leave the host for another, which may break as often; False when there is none left, or it is the same again."""
+        host = self._host
+        if host is None or host.url in self._left or not self._blob.leave(host):
+            return False
+        self._left.add(host.url)
+        self._breaks = 0
+        return True
