@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import re
@@ -133,6 +134,32 @@ def test_uploads_are_cancelled_when_a_push_fails(refused: bool, server: Registry
     assert server.count("upload.cancel")
     if not refused:
         assert not server.state.uploads
+
+
+def test_uploads_are_cancelled_when_the_source_fails(server: RegistryServer) -> None:
+    with RegistryServer() as source:
+        NEW.put(source)
+        source.fault("drop", after=1, kind="blob.get", times=None)
+        ran = run(at(source), at(server))
+        assert ran.error is not None
+        assert ran.error.side == "source"
+    assert server.count("upload.cancel")
+    assert not server.state.uploads
+
+
+def test_uploads_are_cancelled_when_a_disk_fails(
+    server: RegistryServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer(NEW.memory(), Layout(tmp_path / "layout"))
+
+    def fails(_fd: int, _view: memoryview, _offset: int) -> int:
+        raise OSError(errno.EIO, "the disk fails")
+
+    monkeypatch.setattr("tranship.http.payload.read_at", fails)
+    with pytest.raises(OSError, match="the disk fails"):
+        transfer(Layout(tmp_path / "layout"), at(server))
+    assert server.count("upload.cancel")
+    assert not server.state.uploads
 
 
 def test_uploads_that_are_begun_again_leave_none_open(server: RegistryServer) -> None:

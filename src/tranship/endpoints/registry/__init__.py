@@ -144,8 +144,9 @@ class Registry:
             destination = RegistryDestination(self, session, run)
             try:
                 yield destination
-            except TranshipError as error:
-                # Whoever cancels does not want to wait, and one that does not answer would not do so now.
-                if not isinstance(error, Cancelled) and not error.retryable:
+            except (TranshipError, OSError) as error:
+                # Whoever cancels does not want to wait, and a destination that does not answer would not do so now.
+                silent = isinstance(error, TranshipError) and error.retryable and error.side != "source"
+                if not isinstance(error, Cancelled) and not silent:
                     destination.abort()
                 raise
