@@ -12,7 +12,8 @@ import pytest
 
 from support.registry_runs import NEW, OLD, REPOSITORY, Heard, Image, at, image, make_impatient, referrer, run
 from tranship import Layout, Limits, Selection, transfer
-from tranship.errors import DataLoss, TranshipError
+from tranship.engine.run import Run
+from tranship.errors import DataLoss, NotFound, TranshipError
 from tranship.model import mediatypes
 from tranship.model.descriptor import Descriptor
 from tranship.model.digest import Digest
@@ -306,6 +307,20 @@ def test_a_deleted_referrer_is_taken_out_of_the_list(api: bool) -> None:
         assert gone not in server.state.repositories[REPOSITORY].manifests
         expected = {kept, gone} if api else {kept}  # with the API it is the registry's own affair
         assert {entry["digest"] for entry in listed(server)} == expected
+
+
+@pytest.mark.parametrize(("fault", "parameters"), [("silence", {}), ("silence", {"seconds": 0}), ("junk-status", {})])
+def test_a_deletion_whose_answer_was_lost_is_done_and_noted(fault: str, parameters: dict[str, Any]) -> None:
+    with RegistryServer(referrers=False) as server:
+        OLD.put(server)
+        kept, gone = (referrer(server, OLD, KIND, number) for number in range(2))
+        server.fault(fault, kind="manifest.delete", **parameters)
+        reference = at(server, name=f"{REPOSITORY}@{gone}").references[0]
+        with at(server).session(Run(limits=Limits(timeout=1.0))) as session:
+            session.delete(reference)
+            assert [entry["digest"] for entry in listed(server)] == [kept]
+            with pytest.raises(NotFound):
+                session.delete(reference)
 
 
 # --------------------------------------------------------------------------------------------------- lists and warnings

@@ -170,7 +170,7 @@ class Client:
                 failure = failed
             if answer is not None:
                 if attempt > 1:
-                    answer.head = replace(answer.head, attempts=attempt)
+                    answer.head = replace(answer.head, attempts=answer.head.attempts + attempt - 1)
                 if not self._may_pass(origin, answer):
                     pace.succeeded()
                     return answer
@@ -239,7 +239,7 @@ class Client:
         if not may_hold_content(target.host, host.origin.host):
             raise PolicyRefused(f"registry {host.authority} sends {doing} to {target}, which is no place for content")
         try:
-            incoming = self._exchanged(host, hop, target)
+            incoming, attempts = self._exchanged(host, hop, target)
         except BodyFailed as failed:
             raise failed.cause from None
         except FAILURES as error:
@@ -248,7 +248,9 @@ class Client:
             log.debug("%s %s: %d", request.method, redacted(hop.url), incoming.head.status)
         fields = Headers(incoming.head.fields)
         asked = retry_after(fields.get("retry-after"), self._clock.wall())
-        response = Response(status=incoming.head.status, url=hop.url, headers=fields, retry_after=asked)
+        response = Response(
+            status=incoming.head.status, url=hop.url, headers=fields, attempts=attempts, retry_after=asked
+        )
         answer = Answer(incoming, response, who=who, doing=doing, throttle=self._throttle)
         try:
             for text in warnings(fields) if target == host.origin else ():
@@ -258,8 +260,8 @@ class Client:
             raise
         return answer
 
-    def _exchanged(self, host: Host, hop: Hop, target: Origin) -> Incoming:
-        """Send the message, and read the head of the answer."""
+    def _exchanged(self, host: Host, hop: Hop, target: Origin) -> tuple[Incoming, int]:
+        """Send the message, and read the head of the answer; with it, how often the message was sent."""
         tls = Tls.of(host, target, secret=hop.secret) if target.scheme == "https" else None
         route = Route(target, tls, self._proxies.choose(target))
         head, body = hop.head(route), hop.body(self._throttle)
@@ -269,7 +271,7 @@ class Client:
             # The first of them before there is a connection, which would end itself while a slow source makes it wait.
             sent = itertools.chain([next(body, memoryview(b""))], body) if body is not None else None
             again = False
-            while True:
+            for attempts in itertools.count(1):
                 connection = self._pool.take(route, host.dial_timeout or self._timeouts.connect, fresh=again)
                 # A server may end what is idle in the moment in which a request goes out: no failure of it (RFC 9110, 9.2.2).
                 again = connection.used and sent is None and hop.request.retry
@@ -277,7 +279,7 @@ class Client:
                     incoming = connection.ask(head, sent, hop.request.method, head_seconds)
                     if incoming.head.status == 407 and route.forwarded:
                         raise ProxyFailed from turned_away(hop.request.method, incoming.head)
-                    return incoming
+                    return incoming, attempts
                 except (NoAnswer, ConnectionError):
                     connection.close()
                     if not again:
@@ -285,6 +287,7 @@ class Client:
                 except BaseException:
                     connection.close()
                     raise
+        raise AssertionError("unreachable")
 
     # ------------------------------------------------------------------------------------------------------- the details
 
