@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.usefixtures("impatient"), pytest.mark.timeout(60)]
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """The image in files, so that the kernel sends the bytes."""
+    """The image in files."""
     made = Layout(tmp_path_factory.mktemp("push") / "layout")
     transfer(NEW.memory(), made)
     return made

@@ -1,7 +1,8 @@
 """The head of an HTTP/1.1 response: status, fields, and how the body's end is known (RFC 9112, sections 4, 5, 6 and 9.3).
 
 Read strictly: what two parsers could read differently ends the response. A line that is no field, a length that is no number,
-two lengths, a coding that nobody asked for are refused, where Python's own parser takes a part of the head for the body.
+lengths that differ, a coding that nobody asked for are refused, where Python's own parser takes a part of the head for the
+body.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Clock:
 class Timeouts:
     """Seconds, each of them by progress: a transfer of any length is fine while it moves.
 
-    connect  until a connection stands, its TLS handshake included
+    connect  for each step to a connection: an address that is tried, a TLS handshake, the tunnel of a proxy
     headers  from the end of a request until the whole head of its response is there
     commit   the same after an upload: registries hash and move the blob before they answer
     stall    without a byte in either direction; and that long may less than `floor` bytes a second arrive

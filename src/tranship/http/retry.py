@@ -41,7 +41,7 @@ class Pace:
     """What the workers of one host share: a time before which none sends, and a budget of retries.
 
     A host that answers 429 to one worker has said it to all. The budget keeps a host that is down from being asked by every
-    worker five times over: each retry costs one, each success gives half of one back, up to `budget`.
+    worker five times over: each retry costs one, each answer that wants none gives half of one back, up to `budget`.
     """
 
     def __init__(self, clock: Clock, budget: float = 20.0) -> None:
@@ -61,7 +61,7 @@ class Pace:
             self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
 
     def succeeded(self) -> None:
-        """Note an answer that was no refusal."""
+        """Note an answer that another attempt would not change, such as a 404."""
         with self._lock:
             self._budget = min(self._most, self._budget + 0.5)
 

@@ -145,7 +145,7 @@ class RegistryDestination:
 
     @blamed_on("destination")
     def adopt(self, descriptor: Descriptor, span: FileSpan) -> bool:
-        """Upload a file's bytes, by the kernel where it can. The registry hashes them; we do so only to be strict."""
+        """Upload a file's bytes. The registry hashes them; we do so only to be strict."""
         if descriptor.is_document:
             return False
         if self._run.verification == "strict":
